@@ -5,6 +5,10 @@
 # RUSM_CACHE_DIR         what outlives a build folder: $RUSM_CACHE_DIR, else ~/.cache/rusm
 # RUSM_CARGO_TARGET_DIR  cargo's output for bridge/, one folder for each lock file and compiler, so that a fresh
 #                        clone or build folder with the same dependencies compiles nothing twice
+# RUSM_CARGO_ENV         a command prefix that sets cargo's environment
+#
+# Targets: rusm_cargo builds all of bridge/ in one go (two invocations would choose different features and compile
+# shared dependencies twice); rusm_cargo_test runs its tests. Cargo itself knows what is fresh, so both always call it.
 include_guard(GLOBAL)
 
 if(DEFINED ENV{RUSM_CARGO})
@@ -38,3 +42,14 @@ file(READ ${CMAKE_SOURCE_DIR}/bridge/Cargo.lock rusm_cargo_lock)
 string(SHA256 rusm_cargo_key "${rusm_cargo_lock}${rusm_rustc_version}")
 string(SUBSTRING ${rusm_cargo_key} 0 16 rusm_cargo_key)
 set(RUSM_CARGO_TARGET_DIR ${RUSM_CACHE_DIR}/bridge-${rusm_cargo_key})
+set(RUSM_CARGO_ENV ${CMAKE_COMMAND} -E env CARGO_TARGET_DIR=${RUSM_CARGO_TARGET_DIR} RUSTC=${RUSM_RUSTC})
+
+add_custom_target(rusm_cargo
+  COMMAND ${RUSM_CARGO_ENV} ${RUSM_CARGO} build --release --locked
+  BYPRODUCTS ${RUSM_CARGO_TARGET_DIR}/release/librusm_bridge.a ${RUSM_CARGO_TARGET_DIR}/release/rusm-componentize
+  WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}/bridge
+  USES_TERMINAL VERBATIM)
+add_custom_target(rusm_cargo_test
+  COMMAND ${RUSM_CARGO_ENV} ${RUSM_CARGO} test --release --locked
+  WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}/bridge
+  USES_TERMINAL VERBATIM)
