@@ -119,7 +119,7 @@ function(rusm_rust_guest name)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${folder}/src/*.rs)
   set(core ${RUSM_GUEST_DIR}/obj/${name}.core.wasm)
   add_custom_command(OUTPUT ${core}
-    COMMAND ${CMAKE_COMMAND} -E env CARGO_TARGET_DIR=${target_dir} RUSM_CARGO=${RUSM_CARGO}
+    COMMAND ${CMAKE_COMMAND} -E env CARGO_TARGET_DIR=${target_dir} RUSM_CARGO=${RUSM_CARGO} RUSTC=${RUSM_RUSTC}
       ${CMAKE_SOURCE_DIR}/tools/rust-wasm.sh cargo build --quiet --release --locked --manifest-path ${folder}/Cargo.toml
     COMMAND ${CMAKE_COMMAND} -E copy ${built} ${core}
     DEPENDS ${sources} ${folder}/Cargo.toml ${folder}/Cargo.lock ${CMAKE_SOURCE_DIR}/tools/rust-wasm.sh VERBATIM)

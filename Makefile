@@ -1,0 +1,55 @@
+# The two commands of a newcomer are `make run` and `make test`. Each sets the machine up first if need be
+# (tools/setup.sh), so both work from a fresh clone on Debian 12. CMake presets do the rest.
+
+JOBS ?= $(shell nproc)
+CONFIG ?= examples/hello/rusm.toml
+
+.PHONY: help run build test bench check format clean setup
+
+help:
+	@echo 'make run       build, then serve examples/hello on http://127.0.0.1:8080 (CONFIG=path/to/rusm.toml for another)'
+	@echo 'make build     the release binary: build/release/rusm'
+	@echo 'make test      build and run all tests'
+	@echo 'make bench     measure: build/release/rusm bench'
+	@echo 'make check     formatting, linters, and the tests under AddressSanitizer and ThreadSanitizer'
+	@echo 'make format    format the tree'
+	@echo 'make clean     remove build/; what is kept under ~/.cache/rusm stays'
+	@echo 'JOBS=N limits how much runs at once ($(JOBS) here).'
+
+setup:
+	@tools/setup.sh
+
+build/%/build.ninja: CMakePresets.json | setup
+	@cmake --preset $*
+
+build: build/release/build.ninja
+	cmake --build build/release -j $(JOBS) --target rusm guest_hello guest_hello_rust
+	@mkdir -p examples/hello/wasm
+	@cp -u build/release/guests/hello.wasm build/release/guests/hello-rust.wasm examples/hello/wasm/
+
+run: build
+	@exec build/release/rusm serve --config $(CONFIG)
+
+test: build/dev/build.ninja
+	cmake --build build/dev -j $(JOBS)
+	cmake --build build/dev --target rusm_cargo_test
+	ctest --test-dir build/dev -j $(JOBS) --output-on-failure
+
+bench: build
+	@tools/setup.sh bench
+	build/release/rusm bench $(WORKLOAD)
+
+check: build/dev/build.ninja build/asan/build.ninja build/tsan/build.ninja
+	@tools/setup.sh check
+	tools/lint.sh
+	cmake --build build/asan -j $(JOBS)
+	ctest --test-dir build/asan -j $(JOBS) --output-on-failure
+	cmake --build build/tsan -j $(JOBS)
+	ctest --test-dir build/tsan -j $(JOBS) --output-on-failure
+
+format: setup
+	@tools/setup.sh check
+	tools/lint.sh --fix
+
+clean:
+	rm -rf build examples/*/wasm
