@@ -5,7 +5,9 @@
 
 // libc++ ends the program here, for example when substr() is given a position outside. Its own version prints a
 // message first, for which it would bring in the C library's streams and with them WASI preview 1.
-void std::__libcpp_verbose_abort(const char*, ...) noexcept { std::abort(); }
+void std::__libcpp_verbose_abort(const char*, ...) noexcept {
+  std::abort();
+}
 
 namespace wasi {
 namespace {
