@@ -3,8 +3,9 @@
 
 JOBS ?= $(shell nproc)
 CONFIG ?= examples/hello/rusm.toml
+SOAK_SECONDS ?= 300
 
-.PHONY: help run build test bench check format clean setup
+.PHONY: help run build test bench check format soak clean setup
 
 help:
 	@echo 'make run       build, then serve examples/hello on http://127.0.0.1:8080 (CONFIG=path/to/rusm.toml for another)'
@@ -13,6 +14,7 @@ help:
 	@echo 'make bench     measure: build/release/rusm bench'
 	@echo 'make check     formatting, linters, and the tests under AddressSanitizer and ThreadSanitizer'
 	@echo 'make format    format the tree'
+	@echo 'make soak      serve under mixed load for SOAK_SECONDS=$(SOAK_SECONDS) s, watching answers, memory and descriptors'
 	@echo 'make clean     remove build/; what is kept under ~/.cache/rusm stays'
 	@echo 'JOBS=N limits how much runs at once ($(JOBS) here).'
 
@@ -50,6 +52,9 @@ check: build/dev/build.ninja build/asan/build.ninja build/tsan/build.ninja
 format: setup
 	@tools/setup.sh check
 	tools/lint.sh --fix
+
+soak: build
+	tools/soak.py --seconds $(SOAK_SECONDS) --binary build/release/rusm --config examples/hello/rusm.toml
 
 clean:
 	rm -rf build examples/*/wasm

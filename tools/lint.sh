@@ -22,7 +22,7 @@ mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
 mapfile -t manifests < <(git ls-files bridge/Cargo.toml 'examples/*/components/*/Cargo.toml')
 mapfile -t changed < <(git diff --name-only --diff-filter=d HEAD -- 'src/*.cc')
 { read -r cargo && read -r RUSTC; } < <(tools/find-rust.sh)
-export RUSTC
+export RUSTC CARGO_TARGET_DIR="${RUSM_CACHE_DIR:-$HOME/.cache/rusm}/lint"
 
 if [ $fix = yes ]; then
   clang-format-22 -i "${cxx[@]}"
