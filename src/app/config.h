@@ -1,0 +1,128 @@
+// Config: rusm.toml as a value. Reading it reports every mistake of the file at once; nothing is guessed or skipped.
+// docs/configuration.md describes each key; config_keys.h is the table from which files are read.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+
+namespace rusm::app {
+
+inline constexpr std::size_t kConfigBytesMax = 1u << 20;
+
+// [node]
+struct NodeConfig {
+  std::uint64_t workers = 0;  // 0: one for each core
+  std::uint64_t max_processes = 1u << 24;
+  std::uint64_t drain_timeout_ms = 30'000;
+};
+
+// [log]
+struct LogConfig {
+  std::string level = "info";   // as base/log.h names them
+  std::string format = "text";  // or "json"
+};
+
+// [engine]
+struct EngineConfig {
+  std::uint64_t max_instances = 0;      // 0: derived from the machine
+  std::uint64_t max_memory_mb = 0;      // 0: what the largest capability in use asks for
+  std::uint64_t keep_resident_kb = 64;  // of each memory between two tenants
+  std::uint64_t tick_us = 1'000;        // how often a running guest is asked whether to yield
+  std::uint64_t slice_us = 2'000;       // how long a guest runs until others get their turn
+  bool code_cache = true;
+  std::string code_cache_dir;  // empty: the user's cache folder
+};
+
+// One line of [serve.routes].
+struct RouteConfig {
+  std::string pattern;    // "GET /users/:id"
+  std::string component;  // a name in Config::components
+  std::string where;      // "rusm.toml:12"
+};
+
+// One name and its value, of [serve.headers].
+struct HeaderConfig {
+  std::string name;
+  std::string value;
+};
+
+// [[serve]]
+struct ServeConfig {
+  std::string protocol = "http";
+  std::string listen = "127.0.0.1:8080";
+  std::string component;  // for every request; instead of routes
+  std::vector<RouteConfig> routes;
+  std::vector<HeaderConfig> headers;
+  std::uint64_t max_connections = 10'000;
+  std::uint64_t max_in_flight = 0;  // 0: the engine's instances
+  std::uint64_t max_queue = 1'024;
+  std::uint64_t max_header_bytes = 32 << 10;
+  std::uint64_t max_headers = 100;
+  std::uint64_t max_body_bytes = 0;  // 0: no limit; bodies are streamed, not held
+  std::uint64_t request_timeout_ms = 30'000;
+  std::uint64_t queue_timeout_ms = 1'000;
+  std::uint64_t header_timeout_ms = 10'000;
+  std::uint64_t body_timeout_ms = 30'000;
+  std::uint64_t idle_timeout_ms = 60'000;
+  std::string where;  // "rusm.toml:3"
+};
+
+// [components.NAME]
+struct ComponentConfig {
+  std::string name;
+  std::string capability = "sandboxed";  // a name in Config::capabilities
+  std::string source;                    // absolute, or relative to the working folder; never empty after reading
+};
+
+// One entry of preopen = [{ host = "…", guest = "…", read-only = true }].
+struct PreopenConfig {
+  std::string host;
+  std::string guest;
+  bool read_only = false;
+};
+
+// [capabilities.NAME]; also the three that are always there: sandboxed, network-client, trusted.
+struct CapabilityConfig {
+  std::string name = "sandboxed";
+  std::string inherits = "sandboxed";
+  bool allow_network = false;
+  bool allow_stdio = false;
+  std::uint64_t max_memory_mb = 64;
+  std::uint64_t max_cpu_ms = 10'000;  // 0: no limit
+  std::vector<std::string> env;       // NAME, or NAME=value
+  std::vector<PreopenConfig> preopen;
+};
+
+struct Config {
+  NodeConfig node;
+  LogConfig log;
+  EngineConfig engine;
+  std::vector<ServeConfig> serve;
+  std::vector<ComponentConfig> components;
+  std::vector<CapabilityConfig> capabilities;  // the built-in ones first
+
+  // Null when there is none of that name.
+  const ComponentConfig* component(std::string_view name) const noexcept;
+  const CapabilityConfig* capability(std::string_view name) const noexcept;
+};
+
+// The capability of that name as it is before any file changes it: "sandboxed", "network-client" or "trusted".
+// Any other name gives the first.
+CapabilityConfig builtin_capability(std::string_view name);
+
+// All mistakes of one file, in the order of their lines. Error::where is "rusm.toml:12".
+using ConfigErrors = std::vector<Error>;
+using ConfigResult = std::expected<Config, ConfigErrors>;
+
+// Reads `text`, which stands in the file `path`; sources and folders in it are relative to the file's folder.
+// Errors: kInvalid for each mistake.
+ConfigResult parse_config(std::string_view text, const std::string& path);
+// Reads the file. Errors: as above, and kNotFound, kIo, kLimit for the file itself.
+ConfigResult load_config(const std::string& path);
+
+}  // namespace rusm::app
