@@ -99,7 +99,7 @@ missing_of() { # table
 }
 
 has_candidate() { # package
-  apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [^(]'
+  [[ $(apt-cache policy "$1" 2>/dev/null) == *'Candidate: '[^\(]* ]]
 }
 
 # What tells bookworm from bookworm with its security suite: that suite alone has Rust 1.96 and clang 22.
@@ -111,11 +111,13 @@ refresh_package_lists() { # packages...
     has_candidate "$package" || unknown+=("$package")
   done
   [ ${#unknown[@]} -gt 0 ] || return 0
-  if printf '%s' "$output" | grep -qE '^(Err|E|W): ?.*(resolve|connect|timed out|unreachable|Failed to fetch)'; then
-    printf '%s\n' "$output" | grep -E '^(Err|E|W):' | head -n 5 >&2
+  local problems
+  problems=$(grep -E '^(Err|E|W):' <<<"$output" | grep -E 'resolve|connect|timed out|unreachable|Failed to fetch' | head -n 5) || true
+  if [ -n "$problems" ]; then
+    printf '%s\n' "$problems" >&2
     fail "apt cannot reach its servers. A first build needs the network; later ones do not."
   fi
-  if ! apt-cache policy 2>/dev/null | grep -q 'bookworm-security'; then
+  if [[ $(apt-cache policy 2>/dev/null) != *bookworm-security* ]]; then
     fail "apt does not know: ${unknown[*]}." "They are in Debian's security suite, which this machine does not use. Add it, then run this again:" \
       "  echo 'deb http://deb.debian.org/debian-security bookworm-security main' > /etc/apt/sources.list.d/bookworm-security.list"
   fi
