@@ -1,0 +1,63 @@
+# rusm_library(NAME SOURCES ... [LINKS room...] [EXTERNAL target...] [TESTS ...])
+#
+# Defines the static library rusm_NAME (alias rusm::NAME) from files in the current folder, and one test
+# program rusm_NAME_test from TESTS. Every header of the folder is also compiled alone.
+# An edge that cmake/rooms.txt does not name fails the configuration.
+
+file(STRINGS ${CMAKE_SOURCE_DIR}/cmake/rooms.txt rusm_room_lines REGEX "^[a-z]+:")
+foreach(line IN LISTS rusm_room_lines)
+  string(REGEX MATCH "^([a-z]+):(.*)$" _ "${line}")
+  string(STRIP "${CMAKE_MATCH_2}" allowed)
+  string(REPLACE " " ";" allowed "${allowed}")
+  set(RUSM_ROOM_${CMAKE_MATCH_1} "${allowed}")
+  list(APPEND RUSM_ROOMS ${CMAKE_MATCH_1})
+endforeach()
+
+function(rusm_check_edges name)
+  if(NOT name IN_LIST RUSM_ROOMS)
+    message(FATAL_ERROR "src/${name} is not listed in cmake/rooms.txt: add a line that says what it may link")
+  endif()
+  foreach(link IN LISTS ARGN)
+    if(NOT link IN_LIST RUSM_ROOM_${name})
+      message(FATAL_ERROR "src/${name} must not link src/${link}: cmake/rooms.txt allows it only: ${RUSM_ROOM_${name}}")
+    endif()
+  endforeach()
+endfunction()
+
+function(rusm_test name)
+  cmake_parse_arguments(PARSE_ARGV 1 ARG "" "" "SOURCES;LIBRARIES")
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_LIBRARIES} rusm_options GTest::gmock GTest::gtest_main)
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 120)
+endfunction()
+
+function(rusm_library name)
+  cmake_parse_arguments(PARSE_ARGV 1 ARG "" "" "SOURCES;LINKS;EXTERNAL;TESTS")
+  rusm_check_edges(${name} ${ARG_LINKS})
+  add_library(rusm_${name} STATIC ${ARG_SOURCES})
+  add_library(rusm::${name} ALIAS rusm_${name})
+  target_include_directories(rusm_${name} PUBLIC ${CMAKE_SOURCE_DIR}/src)
+  target_link_libraries(rusm_${name} PRIVATE rusm_options PUBLIC ${ARG_EXTERNAL})
+  foreach(link IN LISTS ARG_LINKS)
+    target_link_libraries(rusm_${name} PUBLIC rusm_${link})
+  endforeach()
+
+  # Each header is a translation unit of its own, so that none leans on what its includer happened to include.
+  file(GLOB headers CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.h)
+  set(units)
+  foreach(header IN LISTS headers)
+    get_filename_component(stem ${header} NAME_WE)
+    set(unit ${CMAKE_CURRENT_BINARY_DIR}/headers/${stem}.cc)
+    file(CONFIGURE OUTPUT ${unit} CONTENT "#include \"${name}/${stem}.h\"  // IWYU pragma: keep\n")
+    list(APPEND units ${unit})
+  endforeach()
+  if(units)
+    add_library(rusm_${name}_headers OBJECT ${units})
+    target_link_libraries(rusm_${name}_headers PRIVATE rusm_options rusm_${name})
+    add_dependencies(rusm_header_check rusm_${name}_headers)
+  endif()
+
+  if(ARG_TESTS AND RUSM_TESTS)
+    rusm_test(rusm_${name}_test SOURCES ${ARG_TESTS} LIBRARIES rusm_${name})
+  endif()
+endfunction()
