@@ -1,0 +1,142 @@
+// Envelope: one node of an inbox, a message or a signal. Message: what a process receives, the owner of one envelope.
+//
+// A payload is either bytes, which lie inside the envelope, or a C++ value, which is moved there and is never
+// serialised between native processes of one node.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <span>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "base/memory.h"
+#include "otp/exit_reason.h"
+#include "otp/pid.h"
+
+namespace rusm::otp {
+
+enum class EnvelopeKind : std::uint8_t {
+  // Messages: wait in the mailbox until they are received.
+  kBytes,
+  kValue,
+  // Signals that become messages when the receiver traps exits or holds the monitor.
+  kExit,      // sent by exit(pid, reason)
+  kLinkExit,  // sent along a link by a process that ended
+  kDown,
+  // Signals that act at once and are never seen by a body.
+  kLink,
+  kUnlink,
+  kUnlinkAck,
+  kMonitor,
+  kDemonitor,
+};
+
+constexpr bool is_signal(EnvelopeKind kind) {
+  return kind >= EnvelopeKind::kExit;
+}
+
+// How a payload is destroyed (null: nothing to do), and its identity: one object for each type.
+struct PayloadType {
+  void (*destroy)(void* payload) noexcept;
+};
+
+// Threads: one owner at a time; handed over through the inbox.
+struct Envelope {
+  Envelope* next = nullptr;
+  const PayloadType* type = nullptr;  // of the value that follows; null for bytes and for bare signals
+  std::uint32_t generation = 0;       // of the process it is meant for
+  std::uint32_t bytes = 0;            // payload size
+  EnvelopeKind kind = EnvelopeKind::kBytes;
+  Pid from;                 // who signals; empty for plain messages
+  Reference reference = 0;  // of the monitor or call it belongs to; for unlink its id
+
+  std::byte* payload() noexcept { return reinterpret_cast<std::byte*>(this + 1); }
+  const std::byte* payload() const noexcept { return reinterpret_cast<const std::byte*>(this + 1); }
+  // Of kExit, kLinkExit and kDown.
+  const ExitReason& reason() const noexcept { return *reinterpret_cast<const ExitReason*>(payload()); }
+
+  static Envelope* create(EnvelopeKind kind, std::size_t payload_bytes) {
+    auto* envelope = new (allocate_block(sizeof(Envelope) + payload_bytes)) Envelope;
+    envelope->kind = kind;
+    envelope->bytes = static_cast<std::uint32_t>(payload_bytes);
+    return envelope;
+  }
+  static void destroy(Envelope* envelope) noexcept {
+    if (envelope->type != nullptr && envelope->type->destroy != nullptr) envelope->type->destroy(envelope->payload());
+    deallocate_block(envelope, sizeof(Envelope) + envelope->bytes);
+  }
+};
+static_assert(sizeof(Envelope) % 16 == 0 && std::is_trivially_destructible_v<Envelope>);
+
+struct DestroyEnvelope {
+  void operator()(Envelope* envelope) const noexcept { Envelope::destroy(envelope); }
+};
+using EnvelopePtr = std::unique_ptr<Envelope, DestroyEnvelope>;
+
+template <class T>
+inline constexpr PayloadType kPayloadType{
+    std::is_trivially_destructible_v<T> ? nullptr : +[](void* payload) noexcept { static_cast<T*>(payload)->~T(); }};
+
+// A signal without a payload.
+EnvelopePtr make_signal(EnvelopeKind kind, Pid from, Reference reference);
+// kExit, kLinkExit or kDown with its reason.
+EnvelopePtr make_exit_signal(EnvelopeKind kind, Pid from, Reference reference, ExitReason reason);
+
+// Threads: one owner.
+class Message {
+ public:
+  explicit Message(EnvelopePtr envelope) : envelope_(std::move(envelope)) {}
+
+  // A message of `bytes`, copied. At most kBytesMax.
+  static constexpr std::size_t kBytesMax = UINT32_MAX;
+  static Message of_bytes(std::span<const std::byte> bytes);
+  static Message of_text(std::string_view text) { return of_bytes(std::as_bytes(std::span(text))); }
+  template <class T>
+  static Message of(T value) {
+    static_assert(alignof(T) <= 16 && std::is_nothrow_move_constructible_v<T>);
+    EnvelopePtr envelope(Envelope::create(EnvelopeKind::kValue, sizeof(T)));
+    new (envelope->payload()) T(std::move(value));
+    envelope->type = &kPayloadType<T>;
+    return Message(std::move(envelope));
+  }
+
+  EnvelopeKind kind() const { return envelope_->kind; }
+  bool is_bytes() const { return kind() == EnvelopeKind::kBytes; }
+  // EXIT from a link or from exit(); only a process that traps exits sees it.
+  bool is_exit() const { return kind() == EnvelopeKind::kExit || kind() == EnvelopeKind::kLinkExit; }
+  bool is_down() const { return kind() == EnvelopeKind::kDown; }
+
+  std::span<const std::byte> bytes() const {
+    return is_bytes() ? std::span(envelope_->payload(), envelope_->bytes) : std::span<const std::byte>();
+  }
+  std::string_view text() const {
+    const auto b = bytes();
+    return {reinterpret_cast<const char*>(b.data()), b.size()};
+  }
+  // The value if it is a T, else null.
+  template <class T>
+  T* get_if() {
+    return kind() == EnvelopeKind::kValue && envelope_->type == &kPayloadType<T>
+               ? reinterpret_cast<T*>(envelope_->payload())
+               : nullptr;
+  }
+
+  // Who ended or signalled (exit, down); empty for plain messages.
+  Pid from() const { return envelope_->from; }
+  // The monitor that a down belongs to.
+  Reference reference() const { return envelope_->reference; }
+  // Why (exit, down).
+  ExitReason reason() const { return is_signal(kind()) ? envelope_->reason() : ExitReason(); }
+
+  EnvelopePtr release() && { return std::move(envelope_); }
+  const Envelope& envelope() const { return *envelope_; }
+
+ private:
+  EnvelopePtr envelope_;
+};
+
+}  // namespace rusm::otp

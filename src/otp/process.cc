@@ -1,0 +1,101 @@
+#include "otp/process.h"
+
+#include "otp/runtime.h"
+#include "otp/worker.h"
+
+namespace rusm::otp {
+
+bool Process::wake() noexcept {
+  std::uintptr_t word = inbox_.load(std::memory_order_relaxed);
+  for (;;) {
+    if ((word & kClosed) != 0) return false;
+    const bool parked = (word & (kWaitAny | kWaitSignals)) != 0;
+    const std::uintptr_t next = parked ? word & ~(kWaitAny | kWaitSignals) : word | kWoken;
+    if (inbox_.compare_exchange_weak(word, next, std::memory_order_acq_rel, std::memory_order_relaxed)) return parked;
+  }
+}
+
+bool Process::park(Step step) noexcept {
+  if (woken_ || exit_pending_) return false;
+  const std::uintptr_t flag = step == Step::kWaitSignals ? kWaitSignals : kWaitAny;
+  std::uintptr_t word = 0;
+  for (;;) {
+    // acq_rel: whoever schedules it next sees all that this worker wrote (partners: push, wake).
+    if (inbox_.compare_exchange_weak(word, word | flag, std::memory_order_acq_rel, std::memory_order_relaxed)) {
+      return true;
+    }
+    // Messages alone do not keep a process from waiting for signals.
+    if (step != Step::kWaitSignals || (word & (kSignals | kWoken)) != 0) {
+      if (word != 0) return false;
+    }
+  }
+}
+
+bool Process::drain_slow() noexcept {
+  const std::uintptr_t word = inbox_.exchange(0, std::memory_order_acquire);  // partner: push
+  if ((word & kWoken) != 0) woken_ = true;
+  auto* stack = reinterpret_cast<Envelope*>(word & ~kFlags);
+  Envelope* list = nullptr;
+  while (stack != nullptr) {
+    Envelope* next = stack->next;
+    stack->next = list;
+    list = stack;
+    stack = next;
+  }
+  const std::uint32_t generation = pid_.generation();
+  while (list != nullptr) {
+    Envelope* envelope = std::exchange(list, list->next);
+    if (envelope->generation != generation) [[unlikely]] {
+      runtime_->reject(Pid(runtime_->node(), index_, envelope->generation), EnvelopePtr(envelope),
+                       ExitReason::Kind::kNoProc);
+    } else if (is_signal(envelope->kind)) {
+      act(EnvelopePtr(envelope));
+    } else {
+      append(envelope);
+    }
+  }
+  return !exit_pending_;
+}
+
+void Process::append(Envelope* envelope) noexcept {
+  envelope->next = nullptr;
+  (mailbox_tail_ == nullptr ? mailbox_head_ : mailbox_tail_->next) = envelope;
+  mailbox_tail_ = envelope;
+}
+
+void Process::clear_mailbox() noexcept {
+  while (mailbox_head_ != nullptr) Envelope::destroy(std::exchange(mailbox_head_, mailbox_head_->next));
+  mailbox_tail_ = nullptr;
+}
+
+void Process::send(Pid to, Message message) noexcept {
+  charge();
+  runtime_->send(to, std::move(message));
+}
+
+void Process::end(ExitReason reason) noexcept {
+  if (exit_pending_) return;
+  exit_pending_ = true;
+  exit_reason_ = std::move(reason);
+}
+
+void Process::wake_at(Nanoseconds deadline) {
+  Timer& timer = detail().timer;
+  if (timer.wheel.load(std::memory_order_acquire) != nullptr) {
+    if (timer.deadline <= deadline) return;
+    TimerWheel::cancel(&timer);
+  }
+  timer.pid = pid();
+  Worker::current()->timers().arm(&timer, deadline);
+}
+
+void Process::set_label(std::string label) {
+  detail().label = std::move(label);
+}
+
+ProcessDetail& Process::detail() {
+  if (!detail_) detail_ = std::make_unique<ProcessDetail>();
+  return *detail_;
+}
+
+}  // namespace rusm::otp

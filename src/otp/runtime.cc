@@ -1,0 +1,372 @@
+#include "otp/runtime.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/assert.h"
+#include "otp/worker.h"
+
+namespace rusm::otp {
+namespace {
+
+unsigned worker_count(const RuntimeOptions& options) {
+  if (options.deterministic_seed) return 1;
+  return options.workers != 0 ? options.workers : std::max(1u, std::thread::hardware_concurrency());
+}
+
+constexpr Nanoseconds kShutdownPoll = 5 * kMillisecond;
+
+}  // namespace
+
+Runtime::Runtime(RuntimeOptions options, RuntimeParts parts)
+    : options_(options),
+      parts_(parts),
+      table_(*this, std::clamp<std::uint32_t>(options.processes_max, 1, Pid::kIndexMax + 1), parts.entropy.next_u64()) {
+  RUSM_ASSERT(options.node <= Pid::kNodeMax, "a node number has 10 bits");
+  const unsigned count = worker_count(options_);
+  for (unsigned i = 0; i < count; ++i) workers_.push_back(std::make_unique<Worker>(*this, i));
+  if (options_.deterministic_seed) return;
+  for (const auto& worker : workers_) worker->start();
+}
+
+Runtime::~Runtime() {
+  do {
+    kill_all();
+    if (options_.deterministic_seed) run_until_idle();
+  } while (!wait_until_empty(kShutdownPoll));
+  stopping_.store(true);
+  for (const auto& worker : workers_) worker->interrupt();
+  for (const auto& worker : workers_) worker->join();
+}
+
+unsigned Runtime::current_worker() const noexcept {
+  const Worker* worker = Worker::current_of(*this);
+  return worker != nullptr ? worker->index() : workers();
+}
+
+bool Runtime::others_wait() const noexcept {
+  const Worker* worker = Worker::current_of(*this);
+  return injected_size_.load(std::memory_order_relaxed) != 0 || (worker != nullptr && worker->has_work());
+}
+
+Reference Runtime::make_reference() noexcept {
+  if (Worker* worker = Worker::current_of(*this)) return (Reference{worker->index() + 1} << 48) | ++worker->references;
+  return outside_references_.fetch_add(1, std::memory_order_relaxed) + 1;
+}
+
+Process* Runtime::acquire() {
+  if (Worker* worker = Worker::current_of(*this)) {
+    SlotList& slots = worker->slots;
+    Process* slot = slots.pop();
+    if (slot == nullptr && table_.refill(&slots)) slot = slots.pop();
+    return slot;
+  }
+  const std::scoped_lock lock(outside_mutex_);
+  Process* slot = outside_slots_.pop();
+  if (slot == nullptr && table_.refill(&outside_slots_)) slot = outside_slots_.pop();
+  return slot;
+}
+
+Pid Runtime::spawn_body(BodyPtr body, SpawnOptions options) {
+  Process* process = acquire();
+  if (process == nullptr) return Pid();
+  return launch(*process, std::move(body), std::move(options), nullptr).pid;
+}
+
+Spawned Runtime::spawn_from(Process& parent, BodyPtr body, SpawnOptions options) {
+  Process* process = acquire();
+  if (process == nullptr) return {};
+  return launch(*process, std::move(body), std::move(options), &parent);
+}
+
+Spawned Runtime::launch(Process& process, BodyPtr body, SpawnOptions options, Process* parent) {
+  Spawned spawned{.pid = process.pid_, .reference = 0};
+  process.body_ = body.release();
+  if (parent != nullptr && options.link) {
+    parent->detail().links.put(spawned.pid, 0);
+    process.detail().links.put(parent->pid(), 0);
+  }
+  if (parent != nullptr && options.monitor) {
+    spawned.reference = make_reference();
+    parent->detail().watching.put(spawned.reference, spawned.pid);
+    process.detail().watched_by.put(spawned.reference, parent->pid());
+  }
+  if (!options.label.empty()) process.detail().label = std::move(options.label);
+  if (options.on_exit) process.detail().on_exit = std::move(options.on_exit);
+  process.inbox_.store(0, std::memory_order_release);  // from here on it can be addressed
+  Worker* worker = Worker::current_of(*this);
+  if (worker != nullptr) {
+    worker->counters.spawns.add();
+  } else {
+    outside_spawns_.fetch_add(1, std::memory_order_relaxed);
+  }
+  if (parts_.hook != nullptr) parts_.hook->on_spawn(spawned.pid);
+  schedule(process, false, worker);
+  return spawned;
+}
+
+void Runtime::exit(Pid target, ExitReason reason) noexcept {
+  post(target, make_exit_signal(EnvelopeKind::kExit, Pid(), 0, std::move(reason)));
+}
+
+void Runtime::wake(Pid pid) noexcept {
+  Process* process = find(pid);
+  if (process != nullptr && process->wake()) schedule(*process, true, Worker::current_of(*this));
+}
+
+void Runtime::post(Pid to, EnvelopePtr envelope) noexcept {
+  Worker* worker = Worker::current_of(*this);
+  if (worker != nullptr) {
+    worker->counters.sends.add();
+  } else {
+    outside_sends_.fetch_add(1, std::memory_order_relaxed);
+  }
+  if (to.node() != options_.node) [[unlikely]] {
+    if (parts_.remote != nullptr) envelope = parts_.remote->deliver(to, std::move(envelope));
+    if (envelope) reject(to, std::move(envelope), ExitReason::Kind::kNoConnection);
+    return;
+  }
+  Process* process = table_.find(to.index(), to.generation());
+  if (process == nullptr) return reject(to, std::move(envelope), ExitReason::Kind::kNoProc);
+  envelope->generation = to.generation();
+  Envelope* pushed = envelope.release();
+  switch (process->push(pushed)) {
+    case Process::Push::kDone:
+      return;
+    case Process::Push::kSchedule:
+      return schedule(*process, true, worker);
+    case Process::Push::kClosed:
+      return reject(to, EnvelopePtr(pushed), ExitReason::Kind::kNoProc);
+  }
+}
+
+// `to` is not there. A message vanishes; a signal that owes an answer gets it.
+void Runtime::reject(Pid to, EnvelopePtr envelope, ExitReason::Kind why) noexcept {
+  const Pid from = envelope->from;
+  const Reference reference = envelope->reference;
+  const EnvelopeKind kind = envelope->kind;
+  envelope.reset();
+  if (kind == EnvelopeKind::kLink) {
+    post(from, make_exit_signal(EnvelopeKind::kLinkExit, to, 0, why));
+  } else if (kind == EnvelopeKind::kMonitor) {
+    post(from, make_exit_signal(EnvelopeKind::kDown, to, reference, why));
+  } else if (kind == EnvelopeKind::kUnlink) {
+    post(from, make_signal(EnvelopeKind::kUnlinkAck, to, reference));
+  }
+}
+
+void Runtime::schedule(Process& process, bool chatty, Worker* worker) noexcept {
+  if (worker != nullptr) {
+    // Between steps nothing runs that could chat: news from sockets and timers queues up.
+    worker->enqueue(process, chatty && worker->running_.load(std::memory_order_relaxed) != nullptr);
+  } else {
+    inject(process);
+    // seq_cst on both: partner is Worker::sleep.
+    if (idle_.load() > 0) wake_idle_worker();
+  }
+}
+
+void Runtime::inject(Process& process) noexcept {
+  const std::scoped_lock lock(injected_mutex_);
+  process.next_ = nullptr;
+  (injected_tail_ == nullptr ? injected_head_ : injected_tail_->next_) = &process;
+  injected_tail_ = &process;
+  injected_size_.fetch_add(1);
+}
+
+Process* Runtime::take_injected(Worker* worker) noexcept {
+  if (injected_size_.load(std::memory_order_relaxed) == 0) return nullptr;
+  const std::scoped_lock lock(injected_mutex_);
+  Process* first = injected_head_;
+  if (first == nullptr) return nullptr;
+  std::uint64_t taken = 1;
+  injected_head_ = first->next_;
+  if (worker != nullptr) {
+    // A fair share at once, so that the lock is taken rarely.
+    std::uint64_t more = std::min<std::uint64_t>(injected_size_.load(std::memory_order_relaxed) / workers_.size(),
+                                                 RunQueue::kCapacity / 2);
+    while (more-- > 0 && injected_head_ != nullptr) {
+      Process* process = injected_head_;
+      Process* after = process->next_;
+      if (!worker->queue_.push(process)) break;
+      injected_head_ = after;
+      ++taken;
+    }
+  }
+  if (injected_head_ == nullptr) injected_tail_ = nullptr;
+  injected_size_.fetch_sub(taken);
+  return first;
+}
+
+// Wakes one parked worker to search, unless one searches already.
+void Runtime::wake_idle_worker() noexcept {
+  std::uint32_t none = 0;
+  if (!searching_.compare_exchange_strong(none, 1)) return;
+  for (const auto& worker : workers_) {
+    if (worker->parked_.load() && !worker->wake_to_search_.exchange(true)) {
+      worker->interrupt();
+      return;
+    }
+  }
+  searching_.fetch_sub(1);
+}
+
+void Runtime::finish(Process& process, Worker& worker) noexcept {
+  const Pid pid = process.pid();
+  std::exchange(process.body_, nullptr)->destroy();
+  process.waiter_ = nullptr;
+  if (process.detail_) TimerWheel::cancel(&process.detail_->timer);
+  // From here on the pid addresses nothing, then nothing more comes in; only then do others hear of it.
+  process.generation_.store(pid.generation() + 1, std::memory_order_release);
+  process.pid_ = Pid(options_.node, process.index_, pid.generation() + 1);
+  const std::uintptr_t word = process.inbox_.exchange(Process::kClosed, std::memory_order_acq_rel);
+  settle(process, pid, reinterpret_cast<Envelope*>(word & ~Process::kFlags));
+
+  const ExitReason reason = std::exchange(process.exit_reason_, ExitReason());
+  const auto detail = std::move(process.detail_);
+  process.clear_mailbox();
+  process.trap_exit_ = process.exit_pending_ = process.woken_ = process.yield_ = false;
+  process.wait_step_ = Step::kWait;
+  process.unlink_ids_ = 0;
+  if (pid.generation() < Pid::kGenerationMax) {  // else retired: it has used up its generations
+    worker.slots.push(&process);
+    if (worker.slots.size() > 2 * ProcessTable::kBatch) table_.give_back(&worker.slots);
+  }
+
+  if (detail) {
+    for (auto& [reference, target] : detail->watching)
+      post(target, make_signal(EnvelopeKind::kDemonitor, pid, reference));
+    for (auto& [peer, unlinking] : detail->links) {
+      if (unlinking == 0) post(peer, make_exit_signal(EnvelopeKind::kLinkExit, pid, 0, reason));
+    }
+    for (auto& [reference, watcher] : detail->watched_by) {
+      post(watcher, make_exit_signal(EnvelopeKind::kDown, pid, reference, reason));
+    }
+  }
+  const std::string_view label = detail ? std::string_view(detail->label) : std::string_view();
+  report_exit(pid, reason, label, worker);
+  if (detail && detail->on_exit) detail->on_exit(pid, reason);
+  worker.counters.exits.add();
+  if (empty_watched_.load(std::memory_order_relaxed)) note_empty();
+}
+
+// What was still in the inbox: who asked for an answer gets it, and what changes links and monitors counts.
+void Runtime::settle(Process& process, Pid pid, Envelope* leftover) noexcept {
+  while (leftover != nullptr) {
+    EnvelopePtr envelope(std::exchange(leftover, leftover->next));
+    const Pid to(options_.node, process.index_, envelope->generation);
+    const bool ours = to == pid;
+    ProcessDetail* detail = process.detail_.get();
+    if (ours && detail != nullptr) {
+      const std::uint64_t* unlinking = nullptr;
+      switch (envelope->kind) {
+        case EnvelopeKind::kUnlink:
+          unlinking = detail->links.find(envelope->from);
+          if (unlinking != nullptr && *unlinking == 0) detail->links.erase(envelope->from);
+          break;
+        case EnvelopeKind::kLinkExit:
+          detail->links.erase(envelope->from);
+          break;
+        case EnvelopeKind::kDemonitor:
+          detail->watched_by.erase(envelope->reference);
+          break;
+        case EnvelopeKind::kDown:
+          detail->watching.erase(envelope->reference);
+          break;
+        default:
+          break;
+      }
+    }
+    reject(to, std::move(envelope), ExitReason::Kind::kNoProc);
+  }
+}
+
+void Runtime::report_exit(Pid pid, const ExitReason& reason, std::string_view label, Worker& worker) noexcept {
+  const bool crashed = reason.kind() == ExitReason::Kind::kCrashed || reason.kind() == ExitReason::Kind::kLimit;
+  if (crashed) {
+    worker.counters.crashes.add();
+    if (parts_.log != nullptr && parts_.log->wants(LogLevel::kWarn)) {
+      parts_.log->warn("otp", "process crashed",
+                       {{"pid", pid.to_string()},
+                        {"label", std::string(label)},
+                        {"reason", reason.to_string()},
+                        {"backtrace", std::string(reason.backtrace())}});
+    }
+  }
+  if (parts_.hook != nullptr) parts_.hook->on_exit(pid, reason, label);
+}
+
+std::size_t Runtime::process_count() const noexcept {
+  std::uint64_t exits = 0;
+  std::uint64_t spawns = 0;
+  for (const auto& worker : workers_) exits += worker->counters.exits.get();
+  for (const auto& worker : workers_) spawns += worker->counters.spawns.get();
+  spawns += outside_spawns_.load(std::memory_order_relaxed);
+  return spawns > exits ? spawns - exits : 0;
+}
+
+Counters Runtime::counters() const noexcept {
+  Counters sum;
+  for (const auto& worker : workers_) {
+    const auto& c = worker->counters;
+    sum.spawns += c.spawns.get();
+    sum.exits += c.exits.get();
+    sum.crashes += c.crashes.get();
+    sum.sends += c.sends.get();
+    sum.steps += c.steps.get();
+    sum.steals += c.steals.get();
+    sum.parks += c.parks.get();
+    sum.long_steps += c.long_steps.get();
+  }
+  sum.spawns += outside_spawns_.load(std::memory_order_relaxed);
+  sum.sends += outside_sends_.load(std::memory_order_relaxed);
+  return sum;
+}
+
+void Runtime::kill_all() noexcept {
+  table_.for_each([this](Process& process) {
+    if ((process.inbox_.load(std::memory_order_relaxed) & Process::kClosed) == 0) {
+      const std::uint32_t generation = process.generation_.load(std::memory_order_acquire);
+      exit(Pid(options_.node, process.index_, generation), ExitReason::Kind::kKill);
+    }
+  });
+}
+
+void Runtime::note_empty() noexcept {
+  const std::scoped_lock lock(empty_mutex_);
+  empty_condition_.notify_all();
+}
+
+bool Runtime::wait_until_empty(Nanoseconds timeout) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::nanoseconds(std::min(timeout, 3600 * kSecond));
+  empty_watched_.store(true);
+  std::unique_lock lock(empty_mutex_);
+  while (process_count() != 0) {
+    if (std::chrono::steady_clock::now() >= deadline) return false;
+    // The counters are not published with the notification: look again soon in any case.
+    empty_condition_.wait_for(lock, std::chrono::milliseconds(1));
+  }
+  return true;
+}
+
+bool Runtime::step() {
+  RUSM_ASSERT(options_.deterministic_seed.has_value(), "step() is for the deterministic mode");
+  Worker& worker = *workers_.front();
+  worker.enter();
+  const bool ran = worker.step();
+  worker.leave();
+  return ran;
+}
+
+void Runtime::run_until_idle(SimulatedClock* clock) {
+  for (;;) {
+    while (step()) {
+    }
+    if (clock == nullptr) return;
+    const Nanoseconds due = workers_.front()->timers().next_due();
+    if (due == kNever) return;
+    clock->advance_to(due);
+  }
+}
+
+}  // namespace rusm::otp

@@ -1,0 +1,201 @@
+// Runtime: one node's processes and the workers that run them.
+//
+// A runtime is built from parts that its owner holds and that outlive it (no globals): a clock, a source of randomness,
+// reactors, a log. Several runtimes can live in one program.
+//
+// Deterministic mode (Options::deterministic_seed): no threads. step() runs one process, chosen by the seed, with a
+// budget chosen by the seed; time is the SimulatedClock that the test moves.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/entropy.h"
+#include "base/log.h"
+#include "otp/process_table.h"
+#include "otp/reactor.h"
+#include "otp/remote_link.h"
+
+namespace rusm::otp {
+
+class Worker;
+
+// Called when something happens to a process, on the worker where it happens: must be quick and must not throw.
+// Threads: any worker.
+class EventHook {
+ public:
+  virtual ~EventHook() = default;
+  virtual void on_spawn(Pid) noexcept {}
+  virtual void on_exit(Pid, const ExitReason&, std::string_view /*label*/) noexcept {}
+  // A native step has been running for `span` ns without an await; other workers go on meanwhile.
+  virtual void on_long_step(Pid, Nanoseconds /*span*/) noexcept {}
+};
+
+// Sums over all workers since the start.
+struct Counters {
+  std::uint64_t spawns = 0;
+  std::uint64_t exits = 0;
+  std::uint64_t crashes = 0;  // exits with kCrashed or kLimit
+  std::uint64_t sends = 0;
+  std::uint64_t steps = 0;
+  std::uint64_t steals = 0;
+  std::uint64_t parks = 0;
+  std::uint64_t long_steps = 0;
+};
+
+struct RuntimeOptions {
+  unsigned workers = 0;                      // 0: one for each core
+  std::uint32_t processes_max = 1u << 24;    // slots; memory is taken as they are used
+  std::int32_t reductions_per_slice = 2000;  // awaits and sends until a process has to let others run
+  std::uint32_t node = 0;                    // this node's number in its cluster
+  Nanoseconds long_step = 10 * kMillisecond;
+  std::optional<std::uint64_t> deterministic_seed;
+};
+
+struct RuntimeParts {
+  const Clock& clock;
+  Entropy& entropy;
+  ReactorFactory& reactors;
+  Log* log = nullptr;
+  EventHook* hook = nullptr;
+  RemoteLink* remote = nullptr;
+};
+
+struct SpawnOptions {
+  std::string label = {};
+  bool link = false;     // with the spawning process; only for Runtime::spawn_from
+  bool monitor = false;  // by the spawning process; only for Runtime::spawn_from
+  // Called on a worker once the process has ended, after its links and monitors were told. Must not block.
+  std::move_only_function<void(Pid, const ExitReason&)> on_exit = {};
+};
+
+struct Spawned {
+  Pid pid;              // empty when processes_max are alive
+  Reference reference;  // of the monitor, if asked for
+};
+
+// Threads: any thread, except construction and destruction.
+class Runtime {
+ public:
+  Runtime(RuntimeOptions options, RuntimeParts parts);
+  // Kills what still lives and joins the workers.
+  ~Runtime();
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  // Starts `function(Self&, args...)`, which returns a Routine. Returns an empty pid when processes_max are alive.
+  template <class F, class... Args>
+  Pid spawn(F function, Args... args) {
+    return spawn_with(SpawnOptions(), std::move(function), std::move(args)...);
+  }
+  template <class F, class... Args>
+  Pid spawn_with(SpawnOptions options, F function, Args... args) {
+    Process* process = acquire();
+    if (process == nullptr) return Pid();
+    return launch(*process, function(*process, std::move(args)...).release(), std::move(options), nullptr).pid;
+  }
+  // Starts any body. Takes it over even when it fails.
+  Pid spawn_body(BodyPtr body, SpawnOptions options = {});
+  // The same from a process, atomically linked and monitored as the options say.
+  Spawned spawn_from(Process& parent, BodyPtr body, SpawnOptions options);
+  template <class F, class... Args>
+  Spawned spawn_from(Process& parent, SpawnOptions options, F function, Args... args) {
+    Process* process = acquire();
+    if (process == nullptr) return {};
+    return launch(*process, function(*process, std::move(args)...).release(), std::move(options), &parent);
+  }
+
+  void send(Pid to, Message message) noexcept { post(to, std::move(message).release()); }
+  // As OTP's exit/2 from outside. kKill cannot be trapped.
+  void exit(Pid target, ExitReason reason) noexcept;
+  // Makes `pid` look again at what it waits for. Idempotent, cheap, harmless when nothing has changed.
+  void wake(Pid pid) noexcept;
+  bool is_alive(Pid pid) const noexcept { return find(pid) != nullptr; }
+  std::size_t process_count() const noexcept;
+  Counters counters() const noexcept;
+
+  // Delivers a message or signal to a process of this node or, through the RemoteLink, of another. A signal that owes
+  // an answer gets one when the process is not there.
+  void post(Pid to, EnvelopePtr envelope) noexcept;
+
+  const Clock& clock() const noexcept { return parts_.clock; }
+  Entropy& entropy() const noexcept { return parts_.entropy; }
+  Log* log() const noexcept { return parts_.log; }
+  std::uint32_t node() const noexcept { return options_.node; }
+  unsigned workers() const noexcept { return static_cast<unsigned>(workers_.size()); }
+  // The worker on which the caller runs, or workers() when it is not one of this runtime's.
+  unsigned current_worker() const noexcept;
+  // True when the present worker has other processes to run: a body that runs long should yield.
+  bool others_wait() const noexcept;
+  Reference make_reference() noexcept;
+  void set_remote(RemoteLink* remote) noexcept { parts_.remote = remote; }
+
+  // Returns when no process is alive, or false when `timeout` ns have passed first. Not for workers.
+  bool wait_until_empty(Nanoseconds timeout);
+  // Kills every process.
+  void kill_all() noexcept;
+
+  // Deterministic mode: runs one process; false when none is runnable.
+  bool step();
+  // Deterministic mode: steps until nothing is runnable; with a clock also moves it on to timers that are due, until
+  // none is left.
+  void run_until_idle(SimulatedClock* clock = nullptr);
+
+ private:
+  friend class Process;
+  friend class Worker;
+
+  Process* find(Pid pid) const noexcept {
+    return pid.node() == options_.node ? table_.find(pid.index(), pid.generation()) : nullptr;
+  }
+  Process* acquire();
+  Spawned launch(Process& process, BodyPtr body, SpawnOptions options, Process* parent);
+  void reject(Pid to, EnvelopePtr envelope, ExitReason::Kind why) noexcept;
+  // Puts a process that the caller made runnable into a queue. `chatty`: the running one has news for it. `worker`: the
+  // caller's, null when it is not one of ours.
+  void schedule(Process& process, bool chatty, Worker* worker) noexcept;
+  void inject(Process& process) noexcept;
+  Process* take_injected(Worker* worker) noexcept;
+  void wake_idle_worker() noexcept;
+  void finish(Process& process, Worker& worker) noexcept;
+  void settle(Process& process, Pid pid, Envelope* leftover) noexcept;
+  void report_exit(Pid pid, const ExitReason& reason, std::string_view label, Worker& worker) noexcept;
+  void note_empty() noexcept;
+
+  // Constant after construction.
+  const RuntimeOptions options_;
+  RuntimeParts parts_;
+  ProcessTable table_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+
+  // Self-synchronised.
+  std::atomic<std::uint32_t> searching_{0};      // workers that look for work
+  std::atomic<std::uint32_t> idle_{0};           // workers that are parked
+  std::atomic<std::uint64_t> injected_size_{0};  // of injected_, to look without the lock
+  std::atomic<bool> stopping_{false};
+  std::atomic<std::uint64_t> outside_spawns_{0};
+  std::atomic<std::uint64_t> outside_sends_{0};
+  std::atomic<std::uint64_t> outside_references_{0};
+  std::atomic<bool> empty_watched_{false};
+
+  std::mutex injected_mutex_;
+  Process* injected_head_ = nullptr;  // guarded by injected_mutex_
+  Process* injected_tail_ = nullptr;  // guarded by injected_mutex_
+
+  std::mutex outside_mutex_;
+  SlotList outside_slots_;  // guarded by outside_mutex_
+
+  std::mutex empty_mutex_;
+  std::condition_variable empty_condition_;
+};
+
+}  // namespace rusm::otp

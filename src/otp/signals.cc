@@ -1,0 +1,126 @@
+// Links, monitors and exit signals: what a process does on its own side, and what a signal does when it arrives.
+//
+// A link is an entry on both sides, an unlink a signal with an id that the peer acknowledges, as in OTP. While an
+// unlink is under way the entry stays with its id: link exits and link requests that crossed it are ignored, and a new
+// link() makes it an ordinary link again.
+#include "otp/process.h"
+#include "otp/runtime.h"
+
+namespace rusm::otp {
+
+void Process::link(Pid to) {
+  if (to == pid() || !to) return;
+  std::uint64_t* unlinking = detail().links.find(to);
+  if (unlinking != nullptr && *unlinking == 0) return;
+  detail().links.put(to, 0);
+  charge();
+  runtime_->post(to, make_signal(EnvelopeKind::kLink, pid(), 0));
+}
+
+void Process::unlink(Pid to) {
+  if (!detail_) return;
+  std::uint64_t* unlinking = detail_->links.find(to);
+  if (unlinking == nullptr || *unlinking != 0) return;
+  *unlinking = ++unlink_ids_;
+  charge();
+  runtime_->post(to, make_signal(EnvelopeKind::kUnlink, pid(), *unlinking));
+}
+
+Reference Process::monitor(Pid target) {
+  const Reference reference = runtime_->make_reference();
+  detail().watching.put(reference, target);
+  charge();
+  runtime_->post(target, make_signal(EnvelopeKind::kMonitor, pid(), reference));
+  return reference;
+}
+
+void Process::demonitor(Reference reference) {
+  if (!detail_) return;
+  if (const Pid* target = detail_->watching.find(reference)) {
+    const Pid to = *target;
+    detail_->watching.erase(reference);
+    charge();
+    runtime_->post(to, make_signal(EnvelopeKind::kDemonitor, pid(), reference));
+    return;
+  }
+  // It has fired: the DOWN may be in the mailbox.
+  for (Envelope *previous = nullptr, *at = mailbox_head_; at != nullptr; previous = at, at = at->next) {
+    if (at->kind == EnvelopeKind::kDown && at->reference == reference) {
+      take(previous, at).reset();
+      return;
+    }
+  }
+}
+
+void Process::exit(Pid target, ExitReason reason) noexcept {
+  charge();
+  runtime_->post(target, make_exit_signal(EnvelopeKind::kExit, pid(), 0, std::move(reason)));
+}
+
+void Process::act(EnvelopePtr signal) noexcept {
+  const Pid from = signal->from;
+  const Reference reference = signal->reference;
+  switch (signal->kind) {
+    case EnvelopeKind::kExit:
+      return on_exit_signal(std::move(signal));
+    case EnvelopeKind::kLinkExit:
+      return on_link_exit(std::move(signal));
+    case EnvelopeKind::kDown:
+      // Only a monitor that is still wanted becomes a message.
+      if (detail_ && detail_->watching.erase(reference)) append(signal.release());
+      return;
+    case EnvelopeKind::kLink:
+      if (detail().links.find(from) == nullptr) detail_->links.put(from, 0);
+      return;
+    case EnvelopeKind::kUnlink:
+      if (detail_) {
+        const std::uint64_t* unlinking = detail_->links.find(from);
+        if (unlinking != nullptr && *unlinking == 0) detail_->links.erase(from);
+      }
+      runtime_->post(from, make_signal(EnvelopeKind::kUnlinkAck, pid(), reference));
+      return;
+    case EnvelopeKind::kUnlinkAck:
+      if (detail_) {
+        const std::uint64_t* unlinking = detail_->links.find(from);
+        if (unlinking != nullptr && *unlinking == reference) detail_->links.erase(from);
+      }
+      return;
+    case EnvelopeKind::kMonitor:
+      detail().watched_by.put(reference, from);
+      return;
+    case EnvelopeKind::kDemonitor:
+      if (detail_) {
+        const Pid* owner = detail_->watched_by.find(reference);
+        if (owner != nullptr && *owner == from) detail_->watched_by.erase(reference);
+      }
+      return;
+    case EnvelopeKind::kBytes:
+    case EnvelopeKind::kValue:
+      return;  // not signals
+  }
+}
+
+void Process::on_exit_signal(EnvelopePtr signal) noexcept {
+  const ExitReason& reason = signal->reason();
+  if (reason.kind() == ExitReason::Kind::kKill) return end(ExitReason::Kind::kKilled);
+  if (trap_exit_) {
+    append(signal.release());
+  } else if (!reason.is_normal() || signal->from == pid()) {
+    end(reason);
+  }
+}
+
+void Process::on_link_exit(EnvelopePtr signal) noexcept {
+  const std::uint64_t* unlinking = detail_ ? detail_->links.find(signal->from) : nullptr;
+  if (unlinking == nullptr) return;
+  const bool wanted = *unlinking == 0;
+  detail_->links.erase(signal->from);
+  if (!wanted) return;
+  if (trap_exit_) {
+    append(signal.release());
+  } else if (!signal->reason().is_normal()) {
+    end(signal->reason());
+  }
+}
+
+}  // namespace rusm::otp

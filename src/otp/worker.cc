@@ -1,0 +1,225 @@
+#include "otp/worker.h"
+
+#include <string>
+
+namespace rusm::otp {
+
+Worker::Worker(Runtime& runtime, unsigned index)
+    : runtime_(runtime),
+      index_(index),
+      reactor_(runtime.parts_.reactors.make(runtime, index)),
+      timers_(runtime.clock().now()),
+      random_(runtime.options_.deterministic_seed.value_or(index + 1)) {}
+
+void Worker::start() {
+  seen_.resize(runtime_.workers_.size());
+  thread_ = std::thread([this] { loop(); });
+}
+
+void Worker::join() {
+  if (thread_.joinable()) thread_.join();
+}
+
+void Worker::enqueue(Process& process, bool chatty) noexcept {
+  Process* runnable = &process;
+  if (runtime_.options_.deterministic_seed) [[unlikely]] {
+    deterministic_.push_back(runnable);
+    return;
+  }
+  if (chatty) {
+    runnable = chat_.put(runnable);
+    if (runnable == nullptr) return;
+  }
+  if (!queue_.push(runnable)) runtime_.inject(*runnable);
+  if (runtime_.idle_.load(std::memory_order_relaxed) > 0) runtime_.wake_idle_worker();
+}
+
+void Worker::loop() noexcept {
+  enter();
+  const BlockCacheScope blocks;
+  while (!runtime_.stopping_.load(std::memory_order_acquire)) {
+    Process* process = next();
+    if (process == nullptr) process = search();
+    if (process != nullptr) {
+      run(*process);
+    } else {
+      sleep();
+    }
+  }
+  leave();
+}
+
+Process* Worker::next() noexcept {
+  if (--until_outside_ == 0) {
+    until_outside_ = kTick;
+    const Nanoseconds now = runtime_.clock().now();
+    if (now - looked_outside_ >= kLookEvery) {
+      looked_outside_ = now;
+      reactor_->poll();
+      if (now >= timers_.next_due()) fire_timers(now);
+    }
+    if (Process* process = runtime_.take_injected(this)) return process;
+  }
+  if (chats_ < kChatsInARow) {
+    if (Process* process = chat_.take()) {
+      ++chats_;
+      return process;
+    }
+  }
+  chats_ = 0;
+  if (Process* process = queue_.pop()) return process;
+  return chat_.take();
+}
+
+Process* Worker::search() noexcept {
+  Process* found = runtime_.take_injected(this);
+  if (found == nullptr) {
+    const Nanoseconds now = runtime_.clock().now();
+    looked_outside_ = now;
+    reactor_->poll();
+    if (now >= timers_.next_due()) fire_timers(now);
+    found = next();
+  }
+  if (found == nullptr) {
+    if (!searching_) {
+      if (2 * runtime_.searching_.load(std::memory_order_relaxed) >= runtime_.workers()) return nullptr;
+      runtime_.searching_.fetch_add(1);
+      searching_ = true;
+    }
+    found = steal_from_others();
+  }
+  if (found != nullptr && searching_) {
+    searching_ = false;
+    // The last one that searched and found something lets another search: there may be more.
+    if (runtime_.searching_.fetch_sub(1) == 1) runtime_.wake_idle_worker();
+  }
+  return found;
+}
+
+Process* Worker::steal_from_others() noexcept {
+  const auto count = static_cast<unsigned>(runtime_.workers_.size());
+  const auto first = static_cast<unsigned>(random_.below(count));
+  for (unsigned i = 0; i < count; ++i) {
+    Worker& victim = *runtime_.workers_[(first + i) % count];
+    if (&victim == this) continue;
+    if (Process* process = victim.queue_.steal(&queue_)) {
+      counters.steals.add();
+      return process;
+    }
+  }
+  return nullptr;
+}
+
+void Worker::sleep() noexcept {
+  if (searching_) {
+    searching_ = false;
+    runtime_.searching_.fetch_sub(1);
+  }
+  parked_.store(true);
+  runtime_.idle_.fetch_add(1);
+  // From here on an injection sees an idle worker; what came before is seen here (partner: Runtime::inject).
+  bool others_run = false;
+  for (const auto& worker : runtime_.workers_) {
+    if (worker.get() != this && !worker->parked_.load()) others_run = true;
+  }
+  const bool work = runtime_.injected_size_.load() != 0 || runtime_.stopping_.load();
+  if (!work) {
+    const Nanoseconds now = runtime_.clock().now();
+    const Nanoseconds due = timers_.next_due();
+    Nanoseconds timeout = due == kNever ? kNever : (due > now ? due - now : 0);
+    if (others_run && timeout > watch_span_) timeout = watch_span_;
+    counters.parks.add();
+    watching_.store(others_run, std::memory_order_relaxed);
+    reactor_->park(timeout);
+    watching_.store(false, std::memory_order_relaxed);
+  }
+  runtime_.idle_.fetch_sub(1);
+  parked_.store(false);
+  if (wake_to_search_.exchange(false, std::memory_order_acquire)) searching_ = true;
+  const Nanoseconds now = runtime_.clock().now();
+  if (now >= timers_.next_due()) fire_timers(now);
+  if (others_run) {
+    watch_others(now);
+  } else {
+    watch_span_ = kWatchMin;
+  }
+}
+
+// See "Sleep" 3.
+void Worker::watch_others(Nanoseconds now) noexcept {
+  bool any_stuck = false;
+  for (unsigned i = 0; i < runtime_.workers_.size(); ++i) {
+    Worker& other = *runtime_.workers_[i];
+    if (&other == this || other.parked_.load()) continue;
+    Seen& seen = seen_[i];
+    const std::uint64_t steps = other.finished_steps_.load(std::memory_order_relaxed);
+    if (steps != seen.steps) {
+      seen = {.steps = steps, .since = now, .reported = false};
+      continue;
+    }
+    any_stuck = true;
+    other.reactor_->poll();
+    std::vector<Pid> due;
+    if (now >= other.timers_.next_due()) other.timers_.advance(now, &due);
+    for (const Pid pid : due) runtime_.wake(pid);
+    if (Process* process = other.chat_.steal()) enqueue(*process, false);
+    const Process* running = other.running_.load(std::memory_order_relaxed);
+    if (!seen.reported && running != nullptr && now - seen.since >= runtime_.options_.long_step) {
+      seen.reported = true;
+      counters.long_steps.add();
+      other.long_step_noticed_.store(true, std::memory_order_relaxed);
+      const Pid pid(runtime_.node(), running->index_, running->generation_.load(std::memory_order_relaxed));
+      if (runtime_.parts_.hook != nullptr) runtime_.parts_.hook->on_long_step(pid, now - seen.since);
+    }
+  }
+  watch_span_ = any_stuck ? kWatchMin : std::min(watch_span_ * 2, kWatchMax);
+}
+
+void Worker::fire_timers(Nanoseconds now) noexcept {
+  due_.clear();
+  timers_.advance(now, &due_);
+  for (const Pid pid : due_) runtime_.wake(pid);
+}
+
+void Worker::run(Process& process) noexcept {
+  running_.store(&process, std::memory_order_relaxed);
+  counters.steps.add();
+  process.budget_ = runtime_.options_.reductions_per_slice;
+  if (runtime_.options_.deterministic_seed) process.budget_ = 1 + static_cast<std::int32_t>(random_.below(8));
+  for (;;) {
+    if (!process.drain()) {
+      runtime_.finish(process, *this);
+      break;
+    }
+    process.woken_ = false;  // it looks at everything from here on
+    const Step step = process.body_->resume(process, Budget{process.budget_});
+    if (step == Step::kExit || process.exit_pending_) {
+      runtime_.finish(process, *this);
+      break;
+    }
+    if (step != Step::kYield && process.park(step)) break;  // it may already run elsewhere: not ours any more
+    if (step == Step::kYield || !process.charge()) {
+      enqueue(process, false);
+      break;
+    }
+  }
+  finished_steps_.store(finished_steps_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  running_.store(nullptr, std::memory_order_relaxed);
+}
+
+bool Worker::step() {
+  if (deterministic_.empty()) {
+    fire_timers(runtime_.clock().now());
+    reactor_->poll();
+    while (Process* injected = runtime_.take_injected(nullptr)) deterministic_.push_back(injected);
+    if (deterministic_.empty()) return false;
+  }
+  const std::size_t at = random_.below(deterministic_.size());
+  Process* process = deterministic_[at];
+  deterministic_[at] = deterministic_.back();
+  deterministic_.pop_back();
+  run(*process);
+  return true;
+}
+
+}  // namespace rusm::otp

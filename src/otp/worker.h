@@ -1,0 +1,136 @@
+// Worker: one thread that runs processes. Internal to otp.
+//
+// Where the next process comes from, in this order: the chat slot (a process that the running one has just sent a
+// message to: it finds the caches warm), the own run queue, the injection queue, the reactor and the timers, other
+// workers.
+// - At most kChatsInARow steps are taken from the chat slot in a row, so that two that chat cannot starve the rest.
+// - Every kTick steps the injection queue comes first, and the reactor and the timers are looked at.
+//
+// Sleep. A worker that finds nothing says that it is idle, looks everywhere once more and parks in its reactor.
+// 1. Work put into a worker's own queues needs nobody else to be awake: that worker is awake and will run it. So
+// pushing
+//    there only looks, without a fence, whether an idle worker should be woken to help.
+// 2. Work injected from outside is published before idle_ is read, both sequentially consistent; a parking worker does
+//    the reverse. So at least one of the two sees the other.
+// 3. As long as another worker is not parked, a parked one sleeps for kWatchMin to kWatchMax at a time and then looks
+// after
+//    the others: whoever has not finished a step since gets his timers, sockets and runnable processes attended to. So
+//    a native step that never awaits freezes nothing but itself. When all are parked nobody wakes up without cause.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "base/entropy.h"
+#include "otp/chat_slot.h"
+#include "otp/process_table.h"
+#include "otp/run_queue.h"
+#include "otp/runtime.h"
+#include "otp/timer_wheel.h"
+
+namespace rusm::otp {
+
+// Written by one worker, read by any. Threads: increment by the owner.
+class OwnedCounter {
+ public:
+  void add(std::uint64_t n = 1) noexcept { value_.store(get() + n, std::memory_order_relaxed); }
+  std::uint64_t get() const noexcept { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint64_t> value_{0};
+};
+
+class Worker {
+ public:
+  Worker(Runtime& runtime, unsigned index);
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  // The worker that runs on this thread, or null.
+  static Worker* current() noexcept { return current_; }
+  // The same if it is one of `runtime`'s.
+  static Worker* current_of(const Runtime& runtime) noexcept {
+    Worker* worker = current_;
+    return worker != nullptr && &worker->runtime_ == &runtime ? worker : nullptr;
+  }
+
+  void start();
+  void join();
+  // Threads: any thread.
+  void interrupt() noexcept { reactor_->wake(); }
+
+  Runtime& runtime() noexcept { return runtime_; }
+  TimerWheel& timers() noexcept { return timers_; }
+  unsigned index() const noexcept { return index_; }
+
+  // Owner: makes `process` runnable here.
+  void enqueue(Process& process, bool chatty) noexcept;
+  bool has_work() const noexcept { return !chat_.empty() || !queue_.empty(); }
+  // Deterministic mode.
+  bool step();
+  void enter() noexcept { current_ = this; }
+  void leave() noexcept { current_ = nullptr; }
+  void fire_timers(Nanoseconds now) noexcept;
+
+  SlotList slots;  // free slots of the process table; owner
+  struct {
+    OwnedCounter spawns, exits, crashes, sends, steps, steals, parks, long_steps;
+  } counters;
+  std::uint64_t references = 0;  // owner
+
+ private:
+  friend class Runtime;
+
+  static constexpr int kChatsInARow = 16;
+  static constexpr std::uint32_t kTick = 61;
+  static constexpr Nanoseconds kWatchMin = kMillisecond;
+  static constexpr Nanoseconds kWatchMax = 8 * kMillisecond;
+  static constexpr Nanoseconds kLookEvery = 20 * kMicrosecond;  // at sockets and timers, at least this far apart
+
+  void loop() noexcept;
+  Process* next() noexcept;
+  Process* search() noexcept;
+  Process* steal_from_others() noexcept;
+  void sleep() noexcept;
+  void watch_others(Nanoseconds now) noexcept;
+  void run(Process& process) noexcept;
+
+  static constinit inline thread_local Worker* current_ = nullptr;
+
+  Runtime& runtime_;
+  const unsigned index_;
+  std::unique_ptr<Reactor> reactor_;
+  TimerWheel timers_;
+  Random random_;
+  std::thread thread_;
+
+  ChatSlot chat_;
+  RunQueue queue_;
+
+  // Read by watchers.
+  alignas(64) std::atomic<std::uint64_t> finished_steps_{0};
+  std::atomic<Process*> running_{nullptr};  // null between steps
+  std::atomic<bool> parked_{false};
+  std::atomic<bool> watching_{false};        // parked, but looks after the others from time to time
+  std::atomic<bool> wake_to_search_{false};  // set by whoever wakes it and counted it as searching
+  std::atomic<bool> long_step_noticed_{false};
+
+  // Owner.
+  int chats_ = 0;
+  bool searching_ = false;
+  std::uint32_t until_outside_ = kTick;
+  Nanoseconds looked_outside_ = 0;
+  Nanoseconds watch_span_ = kWatchMin;
+  std::vector<Pid> due_;
+  std::vector<Process*> deterministic_;  // runnable processes in deterministic mode
+  struct Seen {
+    std::uint64_t steps = 0;
+    Nanoseconds since = 0;
+    bool reported = false;
+  };
+  std::vector<Seen> seen_;  // of each other worker, by watch_others
+};
+
+}  // namespace rusm::otp
