@@ -1,0 +1,40 @@
+// Workloads: one measured run of one hot path, with the product's defaults.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/histogram.h"
+
+namespace rusm::bench {
+
+struct Options {
+  double seconds = 3;
+  unsigned workers = 0;  // 0: the default, one for each core
+  bool json = false;
+};
+
+struct Measurement {
+  double value = 0;  // in `unit`
+  std::string unit;
+  std::uint64_t p50_ns = 0;  // of single operations, where the workload measures them; else 0
+  std::uint64_t p99_ns = 0;
+  unsigned workers = 0;
+};
+
+struct Workload {
+  const char* name;
+  const char* summary;  // what is done, and what `value` counts
+  Result<Measurement> (*run)(const Options& options);
+};
+
+// Every workload, in the order in which help shows them.
+const std::vector<Workload>& workloads();
+
+// Runs the workload called `name` and prints one line to standard output: JSON with options.json, else for people.
+// Returns the exit code: 0, 1 when it failed, 2 when there is no such workload. "all" runs every one.
+int run(const std::string& name, const Options& options);
+
+}  // namespace rusm::bench
