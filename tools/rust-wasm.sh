@@ -73,8 +73,8 @@ prepare() {
     build_sysroot
     return
   fi
-  echo "rust-wasm: no Rust standard library for $target. Either run: rustup target add $target" >&2
-  echo "           or install Debian's own: apt-get install rustc-web rust-web-src" >&2
+  echo "rust-wasm: this compiler has no standard library for $target, rustup could not download one, and Debian's" >&2
+  echo "           rustc-web and rust-web-src, of which it can be built, are not installed" >&2
   return 1
 }
 

@@ -41,11 +41,11 @@ curl                      end-to-end tests
 ca-certificates           downloads over TLS
 '
 readonly packages_rust='
-rustc-web                 compiles the engine bridge
+rustc-web                 compiles Rust: the engine bridge, and guests
 cargo-web                 builds the engine bridge
 '
 readonly packages_rust_wasm='
-rustc-web                 compiles guests written in Rust
+rustc-web                 compiles Rust: the engine bridge, and guests
 rust-web-src              Rust standard library for guests
 '
 readonly packages_bench='
@@ -178,7 +178,7 @@ find_missing() { # extras...
   done < <(dpkg-query -W -f '${Package} ${db:Status-Status}\n')
   missing=$(
     missing_of "$packages_base"
-    tools/find-rust.sh >/dev/null 2>&1 || missing_of "$packages_rust"
+    tools/find-rust.sh >/dev/null 2>&1 || missing_of "$packages_rust$packages_rust_wasm"
     for extra in "$@"; do
       case $extra in
         bench) missing_of "$packages_bench" ;;
@@ -211,7 +211,8 @@ main() {
   RUSTC=$(sed -n 2p <<<"$rust")
   export RUSM_CARGO RUSTC
   fetch_crates
-  if ! tools/rust-wasm.sh prepare 2>"$cache/rust-wasm.log"; then
+  if ! tools/rust-wasm.sh prepare; then
+    find_missing
     missing=$(missing_of "$packages_rust_wasm")
     [ -z "$missing" ] || install_packages "$missing"
     tools/rust-wasm.sh prepare || fail "Rust's standard library for guests could not be prepared; see above."
