@@ -29,11 +29,13 @@ struct LogConfig {
 
 // [engine]
 struct EngineConfig {
-  std::uint64_t max_instances = 0;      // 0: derived from the machine
-  std::uint64_t max_memory_mb = 0;      // 0: what the largest capability in use asks for
-  std::uint64_t keep_resident_kb = 64;  // of each memory between two tenants
-  std::uint64_t tick_us = 1'000;        // how often a running guest is asked whether to yield
-  std::uint64_t slice_us = 2'000;       // how long a guest runs until others get their turn
+  std::uint64_t max_instances = 0;  // 0: derived from the machine
+  std::uint64_t max_memory_mb = 0;  // 0: what the largest capability in use asks for
+  std::uint64_t stack_kb = 512;
+  std::uint64_t keep_resident_kb = 64;
+  std::uint64_t slice_us = 1'000;
+  std::uint64_t blocking_threads = 4;
+  bool zero_stacks = false;
   bool code_cache = true;
   std::string code_cache_dir;  // empty: the user's cache folder
 };

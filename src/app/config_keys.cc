@@ -33,16 +33,22 @@ constexpr std::array kEngineKeys = {
                       "MiB of address space that each instance's memory can grow to; 0: the most that a capability in "
                       "use allows.",
                       0, 4'096},
-    Key<EngineConfig>{"keep_resident_kb", &EngineConfig::keep_resident_kb,
-                      "KiB of each memory that are cleared by writing and kept between two tenants; the rest is given "
-                      "back to the system.",
-                      0, 65'536},
-    Key<EngineConfig>{"tick_us", &EngineConfig::tick_us,
-                      "How often, in µs, a running guest is looked at: the grain of preemption and of CPU limits.", 100,
-                      100'000},
+    Key<EngineConfig>{"stack_kb", &EngineConfig::stack_kb,
+                      "KiB of stack of each instance; the host functions that it calls have as much again.", 64,
+                      16'384},
+    Key<EngineConfig>{
+        "keep_resident_kb", &EngineConfig::keep_resident_kb,
+        "KiB of a free slot that stay mapped and are cleared by writing: faster than giving them back to the "
+        "system.",
+        0, 65'536},
     Key<EngineConfig>{"slice_us", &EngineConfig::slice_us,
-                      "How long, in µs, a guest may run while others wait; then it goes to the back of the queue.", 100,
-                      1'000'000},
+                      "How long, in µs, an instance runs before others get their turn; the grain of CPU limits, too.",
+                      100, 100'000},
+    Key<EngineConfig>{"blocking_threads", &EngineConfig::blocking_threads,
+                      "Threads for the files and name look-ups of all instances.", 1, 512},
+    Key<EngineConfig>{
+        "zero_stacks", &EngineConfig::zero_stacks,
+        "Clear stacks between two tenants. No guest can read them anyway; costs about a microsecond a start."},
     Key<EngineConfig>{"code_cache", &EngineConfig::code_cache,
                       "Keep compiled code on disk, so that the next start is quick."},
     Key<EngineConfig>{"code_cache_dir", &EngineConfig::code_cache_dir,
