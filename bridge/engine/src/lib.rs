@@ -1,1 +1,23 @@
-//! C ABI over Wasmtime.
+//! The engine behind a C ABI: it owns the memory and the execution of guests and decides nothing.
+//!
+//! Nouns: an *engine* holds the pool of slots; `rusm_compile` turns WebAssembly into an *artifact*, which loads as a
+//! *component*; a component made ready to run by one of its entries is a *program*; *grants* say what a guest may use;
+//! an *instance* is one guest, resumed by the embedder until it ends.
+//!
+//! Lifetimes are the embedder's: engine ⊇ component, program ⊇ instance, and grants ⊇ instance.
+
+#![deny(unsafe_op_in_unsafe_fn)]
+
+pub mod abi;
+pub mod artifact;
+pub mod engine;
+pub mod exit;
+pub mod grants;
+mod guest;
+pub mod host;
+mod http;
+mod imports;
+pub mod instance;
+pub mod program;
+mod stdio;
+pub mod wake;

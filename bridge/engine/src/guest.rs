@@ -1,0 +1,211 @@
+//! The data of one guest's store: its limits, what the host keeps for it, and how WASI finds it.
+
+use crate::grants::rusm_grants;
+use crate::host::{Host, rusm_tick};
+use crate::wake::YieldSlice;
+use wasmtime::component::ResourceTable;
+use wasmtime::{Engine, ResourceLimiter, Result, Store, StoreContextMut, UpdateDeadline};
+use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView};
+use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, WasiHttpHooks, WasiHttpView};
+
+/// Bytes that a guest may write to a body before the embedder took them.
+const BODY_CHUNK_BYTES: usize = 64 * 1024;
+
+/// Memory and table limits over the whole instance. Growing past one is refused and remembered.
+pub struct Limits {
+    memory_bytes: u64,
+    memory_bytes_max: u64,
+    table_elements: u64,
+    table_elements_max: u64,
+    memory_refused: bool,
+    table_refused: bool,
+}
+
+impl Limits {
+    pub fn memory_refused(&self) -> bool {
+        self.memory_refused
+    }
+
+    pub fn table_refused(&self) -> bool {
+        self.table_refused
+    }
+
+    /// Memories only grow, so the sum is its own peak.
+    pub fn memory_bytes_peak(&self) -> u64 {
+        self.memory_bytes
+    }
+}
+
+fn grow(sum: &mut u64, sum_max: u64, current: usize, desired: usize, maximum: Option<usize>) -> bool {
+    let grown = sum.saturating_add((desired as u64).saturating_sub(current as u64));
+    if grown > sum_max || maximum.is_some_and(|maximum| desired > maximum) {
+        return false;
+    }
+    *sum = grown;
+    true
+}
+
+impl ResourceLimiter for Limits {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
+        let granted = grow(&mut self.memory_bytes, self.memory_bytes_max, current, desired, maximum);
+        self.memory_refused |= !granted;
+        Ok(granted)
+    }
+
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> Result<()> {
+        self.memory_refused = true;
+        Ok(())
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
+        let granted = grow(&mut self.table_elements, self.table_elements_max, current, desired, maximum);
+        self.table_refused |= !granted;
+        Ok(granted)
+    }
+
+    fn table_grow_failed(&mut self, _error: wasmtime::Error) -> Result<()> {
+        self.table_refused = true;
+        Ok(())
+    }
+}
+
+/// Denies outgoing requests and keeps bodies in small pieces.
+struct HttpHooks;
+
+type SentResponse = (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>);
+
+impl WasiHttpHooks for HttpHooks {
+    fn is_forbidden_header(&mut self, name: &http::HeaderName) -> bool {
+        DEFAULT_FORBIDDEN_HEADERS.contains(name)
+    }
+
+    fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
+        std::sync::Arc::new(|name| DEFAULT_FORBIDDEN_HEADERS.contains(name))
+    }
+
+    fn send_request(
+        &mut self,
+        _request: http::Request<WasiBody>,
+        _options: Option<RequestOptions>,
+        _sent: Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>,
+    ) -> Box<dyn Future<Output = wasmtime_wasi_http::Result<SentResponse>> + Send> {
+        Box::new(async { Err(wasmtime_wasi_http::Error::HttpRequestDenied) })
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_CHUNK_BYTES
+    }
+}
+
+/// What the store of one guest holds.
+pub struct Guest {
+    pub host: Host,
+    grants: &'static rusm_grants,
+    pub limits: Limits,
+    /// `tick` said STOP.
+    pub stopped: bool,
+    table: ResourceTable,
+    http: WasiHttpCtx,
+    hooks: HttpHooks,
+    wasi: Option<Box<WasiCtx>>,
+    p1: Option<Box<WasiP1Ctx>>,
+}
+
+impl Guest {
+    pub fn new(host: Host, grants: &'static rusm_grants) -> Guest {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(grants.resources_max);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(grants.http_fields_bytes_max);
+        Guest {
+            host,
+            grants,
+            limits: Limits {
+                memory_bytes: 0,
+                memory_bytes_max: grants.memory_bytes_max,
+                table_elements: 0,
+                table_elements_max: grants.table_elements_max,
+                memory_refused: false,
+                table_refused: false,
+            },
+            stopped: false,
+            table,
+            http,
+            hooks: HttpHooks,
+            wasi: None,
+            p1: None,
+        }
+    }
+
+    /// Makes the store: limits, slices and all.
+    pub fn into_store(self, engine: &Engine) -> Store<Guest> {
+        let hostcall_bytes_max = self.grants.hostcall_bytes_max;
+        let resources_max = self.grants.resources_max;
+        let mut store = Store::new(engine, self);
+        store.limiter(|guest| &mut guest.limits);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(end_of_tick);
+        store.set_hostcall_fuel(hostcall_bytes_max);
+        store.set_max_component_handles(resources_max);
+        store
+    }
+
+    /// Opens what the grants name before the guest runs, so that a failure can be told.
+    pub fn prepare(&mut self) -> Result<()> {
+        if self.grants.wasi_can_fail() && self.wasi.is_none() {
+            self.wasi = Some(Box::new(self.grants.wasi(self.host)?.build()));
+        }
+        Ok(())
+    }
+
+    /// As `prepare`, for a module of WASI preview 1.
+    pub fn prepare_p1(&mut self) -> Result<()> {
+        if self.p1.is_none() {
+            self.p1 = Some(Box::new(self.grants.wasi(self.host)?.build_p1()));
+        }
+        Ok(())
+    }
+
+    pub fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
+
+    /// The context of WASI preview 1.
+    pub fn p1(&mut self) -> &mut WasiP1Ctx {
+        self.p1.get_or_insert_with(|| Box::new(WasiCtx::builder().build_p1()))
+    }
+}
+
+/// Called at the end of each tick in which the guest ran.
+fn end_of_tick(mut store: StoreContextMut<'_, Guest>) -> Result<UpdateDeadline> {
+    const CONTINUE: u32 = rusm_tick::CONTINUE as u32;
+    const YIELD: u32 = rusm_tick::YIELD as u32;
+    let guest = store.data_mut();
+    Ok(match guest.host.tick() {
+        CONTINUE => UpdateDeadline::Continue(1),
+        YIELD => UpdateDeadline::YieldCustom(1, Box::pin(YieldSlice::new())),
+        _ => {
+            guest.stopped = true;
+            UpdateDeadline::Interrupt
+        }
+    })
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let (grants, host) = (self.grants, self.host);
+        let ctx = self.wasi.get_or_insert_with(|| {
+            // Grants that can fail were built by `prepare`; what is left cannot, and an empty context grants nothing.
+            Box::new(grants.wasi(host).map(|mut builder| builder.build()).unwrap_or_default())
+        });
+        WasiCtxView { ctx, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.hooks, table: &mut self.table, ctx: &mut self.http }
+    }
+}

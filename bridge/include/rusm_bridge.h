@@ -1,0 +1,533 @@
+// The C ABI of the engine. Generated from bridge/engine by cbindgen; `cargo test --release` in bridge/ fails when it is
+// out of date and says how to renew it.
+
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// The entries that a component or module has: bits of `rusm_component_info.entries`.
+#define RUSM_ENTRY_BIT_HTTP 1
+
+#define RUSM_ENTRY_BIT_COMMAND 2
+
+// How a call ended. On anything but OK the call's `error` buffer holds a text and no other output was written.
+enum rusm_status
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  RUSM_STATUS_OK = 0,
+  // A null pointer, text that is not UTF-8, a value out of range.
+  RUSM_STATUS_INVALID_ARGUMENT = 1,
+  // The bytes are not WebAssembly, or not an artifact of this engine.
+  RUSM_STATUS_INVALID_WASM = 2,
+  // Valid WebAssembly that cannot run here: wrong world, or an import that nobody offers.
+  RUSM_STATUS_UNSUPPORTED = 3,
+  // The operating system refused memory, threads or a file.
+  RUSM_STATUS_SYSTEM = 4,
+  // A defect of this library: it panicked and the panic was contained.
+  RUSM_STATUS_PANIC = 5,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum rusm_status rusm_status;
+#else
+typedef uint32_t rusm_status;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// Where a resume left the instance.
+enum rusm_step
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // It could run on: resume it when its turn comes again. Nothing will wake it.
+  RUSM_STEP_BUDGET = 0,
+  // It waits: for its waker, or for what a callback said would block.
+  RUSM_STEP_WAITING = 1,
+  // It ended: `rusm_instance_exit` tells how. Do not resume it again.
+  RUSM_STEP_DONE = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum rusm_step rusm_step;
+#else
+typedef uint32_t rusm_step;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// Why a guest ended.
+enum rusm_exit_kind
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Returned, or exited with code 0.
+  RUSM_EXIT_KIND_NORMAL = 0,
+  // Exited with another code, see `code`; a command that returned an error has code 1.
+  RUSM_EXIT_KIND_EXIT_CODE = 1,
+  // Trapped: unreachable, out of bounds, division by zero and the like.
+  RUSM_EXIT_KIND_TRAP = 2,
+  // Failed after its memory limit refused it more.
+  RUSM_EXIT_KIND_MEMORY_LIMIT = 3,
+  // Failed after its table limit refused it more.
+  RUSM_EXIT_KIND_TABLE_LIMIT = 4,
+  // `tick` said RUSM_TICK_STOP.
+  RUSM_EXIT_KIND_STOPPED = 5,
+  RUSM_EXIT_KIND_STACK_OVERFLOW = 6,
+  // The engine's pool has no slot left; the guest did not run.
+  RUSM_EXIT_KIND_NO_CAPACITY = 7,
+  // A host function failed, or the guest could not be set up.
+  RUSM_EXIT_KIND_HOST_ERROR = 8,
+  // A defect of this library: a host function panicked and the panic was contained.
+  RUSM_EXIT_KIND_PANIC = 9,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum rusm_exit_kind rusm_exit_kind;
+#else
+typedef uint32_t rusm_exit_kind;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// What is called when an instance runs.
+enum rusm_entry
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // `wasi:http/incoming-handler`: answers one request.
+  RUSM_ENTRY_HTTP = 0,
+  // `wasi:cli/run` of a component, `_start` of a core module.
+  RUSM_ENTRY_COMMAND = 1,
+  // A function at the top level, by name, without parameters and results.
+  RUSM_ENTRY_EXPORT = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum rusm_entry rusm_entry;
+#else
+typedef uint32_t rusm_entry;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// Answer of `http_read`, `http_write` and `http_respond`.
+enum rusm_io
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Done; for a read or write `*count` says how many bytes (more than 0).
+  RUSM_IO_OK = 0,
+  // Nothing moved. The embedder makes sure that the instance is resumed once that may have changed.
+  RUSM_IO_WOULD_BLOCK = 1,
+  // The end of the request body.
+  RUSM_IO_END = 2,
+  // The other side is gone: nothing will ever move again.
+  RUSM_IO_BROKEN = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum rusm_io rusm_io;
+#else
+typedef uint32_t rusm_io;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// Where a guest's standard streams go.
+enum rusm_stdio
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Input is empty, output vanishes.
+  RUSM_STDIO_NONE = 0,
+  // Input is empty, output goes to `rusm_host.write_log`.
+  RUSM_STDIO_LOG = 1,
+  // The streams of this operating system process.
+  RUSM_STDIO_INHERIT = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum rusm_stdio rusm_stdio;
+#else
+typedef uint32_t rusm_stdio;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// Answer of `tick`.
+enum rusm_tick
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Run on for another tick.
+  RUSM_TICK_CONTINUE = 0,
+  // Give the thread back: `rusm_instance_resume` returns RUSM_STEP_BUDGET.
+  RUSM_TICK_YIELD = 1,
+  // End the guest: it exits with RUSM_EXIT_KIND_STOPPED.
+  RUSM_TICK_STOP = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum rusm_tick rusm_tick;
+#else
+typedef uint32_t rusm_tick;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// Loaded code. Threads: any; immutable.
+typedef struct rusm_component rusm_component;
+
+// Threads: any. Immutable after construction, but for what Wasmtime synchronises itself.
+typedef struct rusm_engine rusm_engine;
+
+// Immutable after construction; any thread.
+typedef struct rusm_grants rusm_grants;
+
+// Threads: any, one at a time.
+typedef struct rusm_instance rusm_instance;
+
+// Threads: any; immutable.
+typedef struct rusm_program rusm_program;
+
+// Bytes owned by this library. Give them back with `rusm_buffer_free`; a zeroed one is empty and needs no freeing.
+typedef struct rusm_buffer {
+  uint8_t *ptr;
+  uintptr_t len;
+  uintptr_t capacity;
+} rusm_buffer;
+
+// Bytes owned by the caller, valid for the duration of the call. `ptr` may be null when `len` is 0.
+typedef struct rusm_bytes {
+  const uint8_t *ptr;
+  uintptr_t len;
+} rusm_bytes;
+
+// What a component is and what each of its instances takes from the pool.
+typedef struct rusm_component_info {
+  // False: a core module.
+  bool is_component;
+  // RUSM_ENTRY_BIT_HTTP, RUSM_ENTRY_BIT_COMMAND.
+  uint32_t entries;
+  uint32_t core_instances;
+  uint32_t memories;
+  uint32_t tables;
+  // Bytes of the largest memory at start.
+  uint64_t memory_bytes_initial;
+} rusm_component_info;
+
+// Sizes of the engine. All are the embedder's choice; zero means zero.
+typedef struct rusm_engine_config {
+  // False: every instance maps and unmaps its own memory. Slower, but sized by nothing but the machine.
+  bool pooling;
+  // Slots of the pool, by what an instance takes.
+  uint32_t component_instances_max;
+  uint32_t core_instances_max;
+  uint32_t memories_max;
+  uint32_t tables_max;
+  uint32_t stacks_max;
+  // Slots that keep the image of a component nobody runs at the moment.
+  uint32_t unused_warm_slots_max;
+  // What one component may take.
+  uint32_t core_instances_per_component_max;
+  uint32_t memories_per_component_max;
+  uint32_t tables_per_component_max;
+  // The largest linear memory, in bytes; at most `memory_reservation_bytes` in a pool.
+  uint64_t memory_bytes_max;
+  // The largest table, in elements.
+  uint64_t table_elements_max;
+  // Address space of one linear memory; from 4 GiB on, 32-bit memories need no bounds checks.
+  uint64_t memory_reservation_bytes;
+  uint64_t memory_guard_bytes;
+  // What stays mapped of a slot that nobody uses.
+  uint64_t memory_keep_resident_bytes;
+  uint64_t table_keep_resident_bytes;
+  uint64_t stack_keep_resident_bytes;
+  // The stack of a guest and of the host functions that it calls, and the guest's part of it.
+  uint64_t stack_bytes;
+  uint64_t wasm_stack_bytes_max;
+  // Zeroes a stack before the next guest uses it.
+  bool stack_zeroing;
+  // Finds the touched pages of a slot by asking the kernel, where it can be asked (Linux 6.7).
+  bool pagemap_scan;
+  // False: explicit checks instead of signal handlers, for sanitizers; not for code that nobody trusts.
+  bool signals_based_traps;
+  // Threads for file access and name look-ups.
+  uint32_t blocking_threads_max;
+} rusm_engine_config;
+
+typedef struct rusm_http_header {
+  struct rusm_bytes name;
+  struct rusm_bytes value;
+} rusm_http_header;
+
+// The head of a request. Everything it points to stays valid and unchanged until the callback's instance is dropped.
+typedef struct rusm_http_head {
+  struct rusm_bytes method;
+  // "http" or "https".
+  struct rusm_bytes scheme;
+  struct rusm_bytes authority;
+  struct rusm_bytes path_with_query;
+  const struct rusm_http_header *headers;
+  uintptr_t header_count;
+} rusm_http_head;
+
+// The embedder's functions. They are called on the thread that resumes or drops the instance, while it does; they must
+// not throw, must not block and must not call back into that instance. `context` is the pointer given to `rusm_instance_new`.
+typedef struct rusm_host {
+  // An epoch ended while the guest was running: a value of rusm_tick.
+  uint32_t (*tick)(void *context);
+  // The guest wrote to its standard output (1) or error (2) and its grants say RUSM_STDIO_LOG.
+  void (*write_log)(void *context, uint32_t stream, const uint8_t *data, uintptr_t len);
+  // Fills in the request that an HTTP program answers. False: there is none, the instance exits with RUSM_EXIT_KIND_HOST_ERROR.
+  bool (*http_head)(void *context, struct rusm_http_head *head);
+  // Reads from the request body into `data`: a value of rusm_io.
+  uint32_t (*http_read)(void *context, uint8_t *data, uintptr_t capacity, uintptr_t *count);
+  // The guest's answer, at most once: RUSM_IO_OK, or RUSM_IO_BROKEN when nobody wants it any more.
+  uint32_t (*http_respond)(void *context,
+                           uint16_t status,
+                           const struct rusm_http_header *headers,
+                           uintptr_t header_count);
+  // The guest answered with an error code instead of a response, at most once and never beside `http_respond`.
+  void (*http_respond_error)(void *context, struct rusm_bytes text);
+  // Writes to the response body: a value of rusm_io.
+  uint32_t (*http_write)(void *context, const uint8_t *data, uintptr_t len, uintptr_t *count);
+  // The response body is complete (true) or broken off (false); exactly once after a successful `http_respond`,
+  // except when the instance is dropped before.
+  void (*http_finish)(void *context, bool complete);
+} rusm_host;
+
+// How much of the pool is in use.
+typedef struct rusm_pool_usage {
+  uint64_t component_instances;
+  uint64_t core_instances;
+  uint64_t memories;
+  uint64_t tables;
+  uint64_t stacks;
+  // Slots that keep the image of a component, ready for its next instance.
+  uint64_t unused_warm_memories;
+} rusm_pool_usage;
+
+typedef struct rusm_env {
+  struct rusm_bytes name;
+  struct rusm_bytes value;
+} rusm_env;
+
+// A folder that the guest sees. It is opened when an instance starts.
+typedef struct rusm_preopen {
+  struct rusm_bytes host_path;
+  struct rusm_bytes guest_path;
+  bool read_only;
+} rusm_preopen;
+
+// Limits and rights. Zero means zero: there are no hidden defaults.
+typedef struct rusm_grants_config {
+  // Sum over all linear memories of the instance, in bytes.
+  uint64_t memory_bytes_max;
+  // Sum over all tables of the instance, in elements.
+  uint64_t table_elements_max;
+  // Bytes that one host call may copy out of the guest.
+  uint64_t hostcall_bytes_max;
+  // Host resources (streams, files, fields, ...) that the instance may hold.
+  uint32_t resources_max;
+  // Bytes of one set of HTTP fields, bookkeeping included.
+  uint32_t http_fields_bytes_max;
+  // Bytes of one call for random bytes.
+  uint64_t random_bytes_max;
+  // A value of rusm_stdio.
+  uint32_t stdio;
+  // TCP, UDP and name look-ups without any filter.
+  bool network;
+  const struct rusm_bytes *args;
+  uintptr_t arg_count;
+  const struct rusm_env *env;
+  uintptr_t env_count;
+  const struct rusm_preopen *preopens;
+  uintptr_t preopen_count;
+} rusm_grants_config;
+
+// Makes a waiting instance runnable. `wake` may be called from any thread, at any time until the engine is freed, also
+// after the instance was dropped, any number of times; it must not block and must not call into this library.
+typedef struct rusm_waker {
+  void (*wake)(void *context, uint64_t id);
+  void *context;
+  uint64_t id;
+} rusm_waker;
+
+// A guest's end. Free it with `rusm_exit_free`.
+typedef struct rusm_exit {
+  rusm_exit_kind kind;
+  int32_t code;
+  // The largest sum of its linear memories, in bytes.
+  uint64_t memory_bytes_peak;
+  // One line; empty for NORMAL.
+  struct rusm_buffer text;
+  // The guest's frames, innermost first, with source lines where the guest carries debug information; may be empty.
+  struct rusm_buffer backtrace;
+} rusm_exit;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// Threads: any, one at a time for one buffer. `buffer` is empty afterwards; null is allowed.
+//
+// # Safety
+// `buffer` must be null or point to a buffer that this library filled in and that was not freed since.
+void rusm_buffer_free(struct rusm_buffer *buffer);
+
+// Validates and compiles a component or a core module, binary or text, into an artifact for `rusm_component_load`.
+// Takes long (milliseconds to seconds) and all cores. Threads: any.
+//
+// # Safety
+// `engine` must be a live engine, `wasm` valid during the call, `artifact` writable, `error` null or writable.
+rusm_status rusm_compile(const struct rusm_engine *engine,
+                         struct rusm_bytes wasm,
+                         struct rusm_buffer *artifact,
+                         struct rusm_buffer *error);
+
+// Loads an artifact; its bytes are copied. Threads: any.
+//
+// # Safety
+// The bytes are executed: they must come from `rusm_compile`, unchanged (an artifact of another engine is recognised
+// and refused, a forged one is not). `engine` must outlive the component; `out` writable, `error` null or writable.
+rusm_status rusm_component_load(const struct rusm_engine *engine,
+                                struct rusm_bytes artifact,
+                                struct rusm_component **out,
+                                struct rusm_buffer *error);
+
+// Threads: any.
+//
+// # Safety
+// `component` must be live and `out` writable.
+void rusm_component_describe(const struct rusm_component *component, struct rusm_component_info *out);
+
+// Threads: any. Programs made from the component stay valid. Null is allowed.
+//
+// # Safety
+// `component` must be null or come from `rusm_component_load`, freed once.
+void rusm_component_free(struct rusm_component *component);
+
+// Starts an engine. `config` and `host` are copied. Threads: any.
+//
+// # Safety
+// `config` and `host` must be valid during the call, the functions in `host` until the engine is freed; `out` must be
+// writable, `error` null or writable.
+rusm_status rusm_engine_new(const struct rusm_engine_config *config,
+                            const struct rusm_host *host,
+                            struct rusm_engine **out,
+                            struct rusm_buffer *error);
+
+// Threads: any, but none that is inside `rusm_thread_enter` of this engine. All components, programs and instances of
+// the engine must have been freed before. Waits for file accesses that are under way. Null is allowed.
+//
+// # Safety
+// `engine` must be null or come from `rusm_engine_new`, freed once.
+void rusm_engine_free(struct rusm_engine *engine);
+
+// Ends the current tick: each guest that runs calls `tick` at its next check. Threads: any; async-signal-safe.
+//
+// # Safety
+// `engine` must be a live engine.
+void rusm_engine_increment_epoch(const struct rusm_engine *engine);
+
+// Fills in 32 bytes that differ between engines that cannot share artifacts: version, target, CPU features, settings.
+// Not a cryptographic hash. Threads: any.
+//
+// # Safety
+// `engine` must be a live engine and `out` writable for 32 bytes.
+void rusm_engine_compat_hash(const struct rusm_engine *engine, uint8_t *out);
+
+// All zero without a pool. Threads: any.
+//
+// # Safety
+// `engine` must be a live engine and `out` writable.
+void rusm_engine_pool_usage(const struct rusm_engine *engine, struct rusm_pool_usage *out);
+
+// Prepares the calling thread for driving many instances of `engine`: the rest of its life each resume and drop is
+// cheaper. Undo with `rusm_thread_leave` before the thread ends. A thread that does without works, too.
+//
+// # Safety
+// `engine` must live until `rusm_thread_leave`.
+void rusm_thread_enter(const struct rusm_engine *engine);
+
+// Undoes `rusm_thread_enter` on the calling thread; nothing happens if there is nothing to undo.
+void rusm_thread_leave(void);
+
+// Copies `config`. Threads: any.
+//
+// # Safety
+// `config` and everything it points to must be valid during the call; `out` writable, `error` null or writable.
+rusm_status rusm_grants_new(const struct rusm_grants_config *config,
+                            struct rusm_grants **out,
+                            struct rusm_buffer *error);
+
+// Threads: any. Every instance that was made with these grants must have been dropped. Null is allowed.
+//
+// # Safety
+// `grants` must be null or come from `rusm_grants_new`, freed once.
+void rusm_grants_free(struct rusm_grants *grants);
+
+// Makes an instance that has not run yet. Cheap: nothing is taken from the pool before the first resume. Null if
+// `program` or `grants` is null. Threads: any.
+//
+// # Safety
+// `program`, its engine and `grants` must outlive the instance; `context` is handed to the callbacks and must stay
+// valid for them until the instance is dropped.
+struct rusm_instance *rusm_instance_new(const struct rusm_program *program,
+                                        const struct rusm_grants *grants,
+                                        void *context);
+
+// Runs the instance until it ends, waits, or `tick` takes the thread from it. `waker` is copied; pass the same one each
+// time. Callbacks are called meanwhile, on this thread. Threads: any, one at a time for one instance.
+//
+// # Safety
+// `instance` must be live; `waker` must be null or valid during the call.
+rusm_step rusm_instance_resume(struct rusm_instance *instance, const struct rusm_waker *waker);
+
+// Tells how the instance ended and fills in `out`, for `rusm_exit_free`. False if it did not end, or was asked before.
+// Making the texts takes longer than most guests run. Threads: as resume.
+//
+// # Safety
+// `instance` must be live and `out` writable.
+bool rusm_instance_exit(struct rusm_instance *instance, struct rusm_exit *out);
+
+// Ends the instance wherever it is and frees it with all that it held; a suspended guest's host calls are unwound, so
+// callbacks may be called meanwhile. Threads: any, as resume. Null is allowed.
+//
+// # Safety
+// `instance` must be null or come from `rusm_instance_new`, dropped once.
+void rusm_instance_drop(struct rusm_instance *instance);
+
+// Frees the texts of an exit. Threads: any.
+//
+// # Safety
+// `exit` must be null or filled in by `rusm_instance_exit`.
+void rusm_exit_free(struct rusm_exit *exit);
+
+// Resolves imports and exports. `name` is the function's name for RUSM_ENTRY_EXPORT and ignored otherwise.
+// Fails with RUSM_STATUS_UNSUPPORTED for the wrong world or an import that nobody offers; the text names it.
+// The component may be freed afterwards. Threads: any.
+//
+// # Safety
+// `component` must be live and its engine outlive the program; `name` valid during the call; `out` writable, `error`
+// null or writable. `entry` is a value of rusm_entry.
+rusm_status rusm_program_new(const struct rusm_component *component,
+                             uint32_t entry,
+                             struct rusm_bytes name,
+                             struct rusm_program **out,
+                             struct rusm_buffer *error);
+
+// Threads: any. Every instance of the program must have been dropped. Null is allowed.
+//
+// # Safety
+// `program` must be null or come from `rusm_program_new`, freed once.
+void rusm_program_free(struct rusm_program *program);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
