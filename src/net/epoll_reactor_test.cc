@@ -1,0 +1,121 @@
+#include "net/epoll_reactor.h"
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <future>
+#include <thread>
+#include <vector>
+
+#include "net/address.h"
+#include "otp/routine.h"
+
+namespace rusm::net {
+namespace {
+
+using otp::Pid;
+using otp::Routine;
+using otp::Self;
+
+TEST(Readiness, LateEventOfAnEarlierTenantChangesNothing) {
+  ReadinessTable table;
+  Readiness* slot = table.acquire();
+  ASSERT_NE(slot, nullptr);
+  const auto generation = static_cast<std::uint32_t>(slot->key() >> 32);
+  const auto index = static_cast<std::uint32_t>(slot->key());
+  EXPECT_TRUE(slot->raise(generation, kReadable));
+  table.release(slot);
+  EXPECT_FALSE(slot->raise(generation, kReadable)) << "nobody lives here";
+  Readiness* next = table.acquire();
+  ASSERT_EQ(next, slot) << "the slot is used again";
+  EXPECT_EQ(next->bits(), 0u);
+  EXPECT_FALSE(next->raise(generation, kHangup));
+  EXPECT_EQ(next->bits(), 0u);
+  EXPECT_TRUE(table.at(index)->raise(generation + 1, kWritable));
+  EXPECT_EQ(next->bits(), kWritable);
+}
+
+TEST(Readiness, IndexesThatNeverWereAddressNothing) {
+  ReadinessTable table;
+  EXPECT_EQ(table.at(0), nullptr);
+  EXPECT_EQ(table.at(UINT32_MAX), nullptr);
+  std::vector<Readiness*> slots;
+  for (std::uint32_t i = 0; i < 2 * ReadinessTable::kChunk + 1; ++i) slots.push_back(table.acquire());
+  for (Readiness* slot : slots) EXPECT_EQ(table.at(static_cast<std::uint32_t>(slot->key())), slot);
+}
+
+struct Node {
+  SystemClock clock;
+  SystemEntropy entropy;
+  IoDriver driver;
+  otp::Runtime runtime{{.workers = 2, .deterministic_seed = {}},
+                       {.clock = clock, .entropy = entropy, .reactors = driver}};
+};
+
+TEST(EpollReactor, WakeBeforeParkEndsItAtOnceEvenWhenAnotherWorkerLooked) {
+  Node node;
+  ReadinessTable table;
+  EpollReactor reactor(node.runtime, table);
+  reactor.wake();
+  EXPECT_EQ(reactor.poll(), 0) << "a wake is no news for a process";
+  reactor.park(kNever);  // a lost wake hangs here
+  std::thread waker([&] { reactor.wake(); });
+  reactor.park(kNever);
+  waker.join();
+  reactor.park(0);
+  reactor.park(1);
+}
+
+Routine read_one(Self& self, int fd, Readiness* slot, std::promise<char>* out) {
+  slot->set_owner(self.pid());
+  char byte = 0;
+  while (read(fd, &byte, 1) != 1) co_await otp::news(self);
+  out->set_value(byte);
+}
+
+TEST(EpollReactor, WhatComesWakesTheOwner) {
+  Node node;
+  int fds[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+  Result<Readiness*> slot = node.driver.watch(fds[0]);
+  ASSERT_TRUE(slot);
+  std::promise<char> seen;
+  auto future = seen.get_future();
+  node.runtime.spawn(read_one, fds[0], *slot, &seen);
+  ASSERT_EQ(write(fds[1], "x", 1), 1);
+  ASSERT_EQ(future.wait_for(std::chrono::seconds(10)), std::future_status::ready);
+  EXPECT_EQ(future.get(), 'x');
+  close(fds[0]);
+  close(fds[1]);
+  node.driver.forget(*slot);
+}
+
+TEST(IoDriver, AFileThatCannotBeWatchedIsAnError) {
+  Node node;
+  Result<Readiness*> slot = node.driver.watch(-1);
+  ASSERT_FALSE(slot);
+  EXPECT_EQ(slot.error().code, ErrorCode::kIo);
+}
+
+TEST(Address, ParsesWhatItPrints) {
+  for (const char* text : {"127.0.0.1:8080", "0.0.0.0:0", "[::1]:65535", "[2001:db8::7]:1"}) {
+    Result<Address> address = Address::parse(text);
+    ASSERT_TRUE(address) << text;
+    EXPECT_EQ(address->to_string(), text);
+    sockaddr_storage system{};
+    address->to_system(&system);
+    EXPECT_EQ(Address::from_system(system), *address);
+  }
+}
+
+TEST(Address, RefusesWhatIsNone) {
+  for (const char* text :
+       {"", ":", "8080", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:8080x", "::1:80",
+        "[::1", "[]:80", "localhost:80", "256.0.0.1:80", "127.0.0.1: 80"}) {
+    EXPECT_FALSE(Address::parse(text)) << text;
+  }
+}
+
+}  // namespace
+}  // namespace rusm::net

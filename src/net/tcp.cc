@@ -1,0 +1,263 @@
+#include "net/tcp.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+namespace rusm::net {
+namespace {
+
+// An open socket and its place in the driver. Threads: one owner.
+class Socket {
+ public:
+  // Takes `fd` over, also on failure.
+  static Result<Socket> adopt(IoDriver& driver, int fd) noexcept {
+    Result<Readiness*> slot = driver.watch(fd);
+    if (!slot) {
+      close(fd);
+      return std::unexpected(std::move(slot.error()));
+    }
+    return Socket(driver, fd, *slot);
+  }
+  Socket(Socket&& other) noexcept
+      : driver_(other.driver_), fd_(std::exchange(other.fd_, -1)), ready_(std::exchange(other.ready_, nullptr)) {}
+  Socket& operator=(Socket&&) = delete;
+  ~Socket() {
+    if (fd_ < 0) return;
+    close(fd_);
+    driver_->forget(ready_);
+  }
+
+  int fd() const noexcept { return fd_; }
+  Readiness& ready() const noexcept { return *ready_; }
+
+ private:
+  Socket(IoDriver& driver, int fd, Readiness* ready) : driver_(&driver), fd_(fd), ready_(ready) {}
+  IoDriver* driver_;
+  int fd_;
+  Readiness* ready_;
+};
+
+void set_flag(int fd, int level, int name) noexcept {
+  const int on = 1;
+  (void)setsockopt(fd, level, name, &on, sizeof(on));
+}
+
+Error system_error(ErrorCode code, const Address& address, int error_number) {
+  return Error{code, address.to_string(), errno_text(error_number)};
+}
+
+ErrorCode code_of(int error_number) noexcept {
+  switch (error_number) {
+    case EADDRINUSE:
+      return ErrorCode::kExists;
+    case EACCES:
+    case EPERM:
+      return ErrorCode::kDenied;
+    case EADDRNOTAVAIL:
+    case EAFNOSUPPORT:
+      return ErrorCode::kInvalid;
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+      return ErrorCode::kLimit;
+    default:
+      return ErrorCode::kIo;
+  }
+}
+
+class TcpStream final : public Stream {
+ public:
+  TcpStream(Socket socket, const Address& peer, bool connected)
+      : socket_(std::move(socket)), peer_(peer), connected_(connected) {
+    set_flag(socket_.fd(), IPPROTO_TCP, TCP_NODELAY);
+    // A fresh connection can be written to, and what it sent already is worth a try. One that is still connecting
+    // becomes writable by an event.
+    if (connected_) socket_.ready().set(kReadable | kWritable);
+  }
+
+  void set_owner(otp::Pid pid) noexcept override { socket_.ready().set_owner(pid); }
+
+  IoResult try_read(std::span<std::byte> room) noexcept override {
+    if (!established()) return {Io::kWouldBlock};
+    if ((socket_.ready().bits() & kReadable) == 0) return {Io::kWouldBlock};
+    socket_.ready().clear(kReadable);
+    for (;;) {
+      const ssize_t n = recv(socket_.fd(), room.data(), room.size(), 0);
+      if (n > 0) {
+        // All that was there fitted, so the next byte brings a new edge. But an end or an error came with its edge.
+        const auto bytes = static_cast<std::size_t>(n);
+        if (bytes == room.size() || (socket_.ready().bits() & (kPeerFinished | kHangup)) != 0) {
+          socket_.ready().set(kReadable);
+        }
+        return {Io::kDone, bytes};
+      }
+      if (n == 0) {
+        socket_.ready().set(kReadable | kPeerFinished);
+        return {Io::kFinished};
+      }
+      if (errno == EINTR) continue;
+      if (errno == EAGAIN || errno == EWOULDBLOCK) return {Io::kWouldBlock};
+      socket_.ready().set(kReadable | kHangup);
+      return {Io::kBroken};
+    }
+  }
+
+  IoResult try_write(std::span<const std::span<const std::byte>> pieces) noexcept override {
+    if (!established()) return {Io::kWouldBlock};
+    if ((socket_.ready().bits() & kWritable) == 0) return {Io::kWouldBlock};
+    iovec vectors[kPiecesMax];
+    std::size_t count = 0;
+    std::size_t total = 0;
+    for (const auto& piece : pieces.first(std::min(pieces.size(), kPiecesMax))) {
+      if (piece.empty()) continue;
+      // sendmsg does not write to what it sends.
+      vectors[count++] = {const_cast<std::byte*>(piece.data()), piece.size()};
+      total += piece.size();
+    }
+    msghdr message{};
+    message.msg_iov = vectors;
+    message.msg_iovlen = count;
+    socket_.ready().clear(kWritable);
+    for (;;) {
+      const ssize_t n = count == 1 ? send(socket_.fd(), vectors[0].iov_base, vectors[0].iov_len, MSG_NOSIGNAL)
+                                   : sendmsg(socket_.fd(), &message, MSG_NOSIGNAL);
+      if (n >= 0) {
+        // Less than all means that the kernel's buffer is full: an edge tells when there is room.
+        if (static_cast<std::size_t>(n) == total) socket_.ready().set(kWritable);
+        return {Io::kDone, static_cast<std::size_t>(n)};
+      }
+      if (errno == EINTR) continue;
+      if (errno == EAGAIN || errno == EWOULDBLOCK) return {Io::kWouldBlock};
+      socket_.ready().set(kWritable | kHangup);
+      return {Io::kBroken};
+    }
+  }
+
+  void shutdown_write() noexcept override { (void)shutdown(socket_.fd(), SHUT_WR); }
+
+  void reset_on_close() noexcept override {
+    const linger now{.l_onoff = 1, .l_linger = 0};
+    (void)setsockopt(socket_.fd(), SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+  }
+
+  PeerState peer_state() const noexcept override {
+    const std::uint32_t bits = socket_.ready().bits();
+    if (!connected_) return PeerState::kThere;
+    if ((bits & kHangup) != 0) return PeerState::kGone;
+    return (bits & kPeerFinished) != 0 ? PeerState::kFinished : PeerState::kThere;
+  }
+
+  const Address& peer() const noexcept override { return peer_; }
+
+ private:
+  // A socket that connects reports a hang-up until it has begun; being writable says that it is over.
+  bool established() noexcept {
+    if (connected_) return true;
+    connected_ = (socket_.ready().bits() & kWritable) != 0;
+    return connected_;
+  }
+
+  Socket socket_;
+  const Address peer_;
+  bool connected_;
+};
+
+class TcpAcceptor final : public Acceptor {
+ public:
+  TcpAcceptor(IoDriver& driver, Socket socket, const Address& local)
+      : driver_(driver), socket_(std::move(socket)), local_(local) {
+    socket_.ready().set(kReadable);
+  }
+
+  void set_owner(otp::Pid pid) noexcept override { socket_.ready().set_owner(pid); }
+
+  std::expected<std::unique_ptr<Stream>, AcceptFailure> try_accept() noexcept override {
+    for (;;) {
+      if ((socket_.ready().bits() & kReadable) == 0) return std::unexpected(AcceptFailure::kWouldBlock);
+      socket_.ready().clear(kReadable);
+      sockaddr_storage from{};
+      socklen_t bytes = sizeof(from);
+      const int fd = accept4(socket_.fd(), reinterpret_cast<sockaddr*>(&from), &bytes, SOCK_NONBLOCK | SOCK_CLOEXEC);
+      const int error = errno;
+      if (fd < 0 && (error == EAGAIN || error == EWOULDBLOCK)) return std::unexpected(AcceptFailure::kWouldBlock);
+      socket_.ready().set(kReadable);  // there may be more
+      if (fd < 0) {
+        if (error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM) {
+          return std::unexpected(AcceptFailure::kExhausted);
+        }
+        if (error == EBADF || error == EINVAL || error == ENOTSOCK) return std::unexpected(AcceptFailure::kClosed);
+        continue;  // this one came to nothing, as ECONNABORTED or a network error of it says: the next
+      }
+      Result<Socket> socket = Socket::adopt(driver_, fd);
+      if (!socket) return std::unexpected(AcceptFailure::kExhausted);
+      return std::make_unique<TcpStream>(std::move(*socket), Address::from_system(from), true);
+    }
+  }
+
+  const Address& local() const noexcept override { return local_; }
+
+ private:
+  IoDriver& driver_;
+  Socket socket_;
+  const Address local_;
+};
+
+// A file descriptor until somebody takes it over.
+class OpenFd {
+ public:
+  explicit OpenFd(int fd) : fd_(fd) {}
+  OpenFd(const OpenFd&) = delete;
+  OpenFd& operator=(const OpenFd&) = delete;
+  ~OpenFd() {
+    if (fd_ >= 0) close(fd_);
+  }
+  int get() const noexcept { return fd_; }
+  int release() noexcept { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Acceptor>> TcpTransport::listen(const Address& address) {
+  sockaddr_storage system{};
+  socklen_t bytes = address.to_system(&system);
+  OpenFd fd(socket(system.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (fd.get() < 0) return std::unexpected(system_error(code_of(errno), address, errno));
+  set_flag(fd.get(), SOL_SOCKET, SO_REUSEADDR);
+  if (address.is_ipv6()) set_flag(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY);
+  if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&system), bytes) != 0 ||
+      ::listen(fd.get(), options_.backlog) != 0) {
+    return std::unexpected(system_error(code_of(errno), address, errno));
+  }
+  bytes = sizeof(system);
+  if (getsockname(fd.get(), reinterpret_cast<sockaddr*>(&system), &bytes) != 0) {
+    return std::unexpected(system_error(ErrorCode::kIo, address, errno));
+  }
+  Result<Socket> socket = Socket::adopt(driver_, fd.release());
+  if (!socket) return std::unexpected(std::move(socket.error()));
+  return std::make_unique<TcpAcceptor>(driver_, std::move(*socket), Address::from_system(system));
+}
+
+Result<std::unique_ptr<Stream>> TcpTransport::connect(const Address& address) {
+  sockaddr_storage system{};
+  const socklen_t bytes = address.to_system(&system);
+  OpenFd fd(socket(system.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (fd.get() < 0) return std::unexpected(system_error(code_of(errno), address, errno));
+  const bool connected = ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&system), bytes) == 0;
+  if (!connected && errno != EINPROGRESS) return std::unexpected(system_error(code_of(errno), address, errno));
+  Result<Socket> socket = Socket::adopt(driver_, fd.release());
+  if (!socket) return std::unexpected(std::move(socket.error()));
+  return std::make_unique<TcpStream>(std::move(*socket), address, connected);
+}
+
+}  // namespace rusm::net
