@@ -21,6 +21,8 @@ struct RequestHead {
   std::string authority;  // from Host
   std::string scheme;     // "http"
   HeaderList headers;
+  // What the route's pattern captured, percent-decoded: ":id" gives "id", "*" gives "*".
+  HeaderList params;
   // Set when the length of the body is known; absent for a chunked body.
   std::optional<std::uint64_t> content_length;
 };

@@ -26,6 +26,8 @@ class HeaderList {
 
   // Copies both. Names keep the case they came in.
   void add(std::string_view name, std::string_view value);
+  // Makes room for names and values of that many bytes in all.
+  void reserve_bytes(std::size_t bytes) { bytes_.reserve(bytes); }
   // The first value of that name.
   std::optional<std::string_view> find(std::string_view name) const noexcept;
   std::size_t size() const noexcept { return entries_.size(); }
