@@ -124,6 +124,10 @@ class Message {
                ? reinterpret_cast<T*>(envelope_->payload())
                : nullptr;
   }
+  template <class T>
+  const T* get_if() const {
+    return const_cast<Message*>(this)->get_if<T>();
+  }
 
   // Who ended or signalled (exit, down); empty for plain messages.
   Pid from() const { return envelope_->from; }

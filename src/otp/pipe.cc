@@ -67,7 +67,10 @@ std::span<const std::byte> Pipe::readable() noexcept {
   if (there == 0) {
     reader_waits_.store(true);
     there = tail_.load() - head;
-    if (there == 0) return {};
+    if (there == 0) {
+      if (reader_watched_.load()) runtime_.wake(Pid::from_raw(writer_.load(std::memory_order_acquire)));
+      return {};
+    }
   }
   if (state() == State::kBroken) return {};
   const std::size_t at = head & (capacity_ - 1);

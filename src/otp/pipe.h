@@ -45,6 +45,10 @@ class Pipe {
   void commit(std::size_t bytes) noexcept;
   // Copies what fits; returns how much.
   std::size_t write(std::span<const std::byte> bytes) noexcept;
+  // From now on the writer is woken too when the reader finds the pipe empty, which reader_waits() then tells: for a
+  // writer that produces only what is asked for.
+  void watch_reader() noexcept { reader_watched_.store(true); }
+  bool reader_waits() const noexcept { return reader_waits_.load(); }
   // No more will come. Ignored when broken.
   void finish() noexcept;
 
@@ -75,6 +79,7 @@ class Pipe {
   std::atomic<std::uint64_t> writer_{0};
   std::atomic<State> state_{State::kOpen};
   std::atomic<bool> reader_waits_{false};
+  std::atomic<bool> reader_watched_{false};
   std::atomic<bool> writer_waits_{false};
   std::atomic<std::uint64_t> head_{0};  // consumed
   std::atomic<std::uint64_t> tail_{0};  // committed

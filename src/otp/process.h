@@ -28,6 +28,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 
 #include "base/clock.h"
 #include "base/small_map.h"
@@ -48,14 +49,32 @@ struct Waiter {
   bool (*ready)(Waiter& waiter, Process& self) noexcept = nullptr;
 };
 
+// A monitor on a process: a reference is unique on the watcher's node only.
+struct Watch {
+  Reference reference;
+  Pid watcher;
+  bool operator==(const Watch&) const = default;
+};
+
+}  // namespace rusm::otp
+
+template <>
+struct std::hash<rusm::otp::Watch> {
+  std::size_t operator()(const rusm::otp::Watch& watch) const noexcept {
+    return std::hash<rusm::otp::Pid>()(watch.watcher) ^ (watch.reference * 0x9e3779b97f4a7c15);
+  }
+};
+
+namespace rusm::otp {
+
 // What most processes never need. Threads: the owner of the process.
 struct ProcessDetail {
   Timer timer;  // ends the present wait
   std::string label;
   // Peer → 0 for a link, else the id of an unlink that the peer has not acknowledged.
   SmallMap<Pid, std::uint64_t> links;
-  SmallMap<Reference, Pid> watching;    // monitors of ours
-  SmallMap<Reference, Pid> watched_by;  // monitors on us
+  SmallMap<Reference, Pid> watching;           // monitors of ours
+  SmallMap<Watch, std::monostate> watched_by;  // monitors on us
   std::move_only_function<void(Pid, const ExitReason&)> on_exit;
 };
 
@@ -96,7 +115,10 @@ class alignas(64) Process {
 
   // ── For bodies that are not coroutines, and for awaitables ─────────────────────────────────────────────────────────
   // Sets the reason with which the process ends when the body returns Step::kExit.
-  void set_exit_reason(ExitReason reason) noexcept { exit_reason_ = std::move(reason); }
+  // A reason that came from outside first stands.
+  void set_exit_reason(ExitReason reason) noexcept {
+    if (!exit_pending_) exit_reason_ = std::move(reason);
+  }
   // Asks to be woken at `deadline`, once; an earlier one that is still to come stands.
   void wake_at(Nanoseconds deadline);
   // Pays for an await or a send. False when the budget is used up and the body should yield.

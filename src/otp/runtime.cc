@@ -21,6 +21,7 @@ constexpr Nanoseconds kShutdownPoll = 5 * kMillisecond;
 Runtime::Runtime(RuntimeOptions options, RuntimeParts parts)
     : options_(options),
       parts_(parts),
+      remote_(parts.remote),
       table_(*this, std::clamp<std::uint32_t>(options.processes_max, 1, Pid::kIndexMax + 1), parts.entropy.next_u64()) {
   RUSM_ASSERT(options.node <= Pid::kNodeMax, "a node number has 10 bits");
   const unsigned count = worker_count(options_);
@@ -50,8 +51,12 @@ bool Runtime::others_wait() const noexcept {
 }
 
 Reference Runtime::make_reference() noexcept {
-  if (Worker* worker = Worker::current_of(*this)) return (Reference{worker->index() + 1} << 48) | ++worker->references;
-  return outside_references_.fetch_add(1, std::memory_order_relaxed) + 1;
+  // node 10 | worker 10 | count 44: unique in the cluster, for references meet at the processes that they watch.
+  const Reference node = Reference{options_.node} << 54;
+  if (Worker* worker = Worker::current_of(*this)) {
+    return node | (Reference{worker->index() + 1} << 44) | ++worker->references;
+  }
+  return node | (outside_references_.fetch_add(1, std::memory_order_relaxed) + 1);
 }
 
 Process* Runtime::acquire() {
@@ -89,7 +94,7 @@ Spawned Runtime::launch(Process& process, BodyPtr body, SpawnOptions options, Pr
   if (parent != nullptr && options.monitor) {
     spawned.reference = make_reference();
     parent->detail().watching.put(spawned.reference, spawned.pid);
-    process.detail().watched_by.put(spawned.reference, parent->pid());
+    process.detail().watched_by.put({spawned.reference, parent->pid()}, {});
   }
   if (!options.label.empty()) process.detail().label = std::move(options.label);
   if (options.on_exit) process.detail().on_exit = std::move(options.on_exit);
@@ -122,7 +127,8 @@ void Runtime::post(Pid to, EnvelopePtr envelope) noexcept {
     outside_sends_.fetch_add(1, std::memory_order_relaxed);
   }
   if (to.node() != options_.node) [[unlikely]] {
-    if (parts_.remote != nullptr) envelope = parts_.remote->deliver(to, std::move(envelope));
+    RemoteLink* remote = remote_.load(std::memory_order_acquire);  // partner: set_remote
+    if (remote != nullptr) envelope = remote->deliver(to, std::move(envelope));
     if (envelope) reject(to, std::move(envelope), ExitReason::Kind::kNoConnection);
     return;
   }
@@ -200,15 +206,24 @@ Process* Runtime::take_injected(Worker* worker) noexcept {
 
 // Wakes one parked worker to search, unless one searches already.
 void Runtime::wake_idle_worker() noexcept {
-  std::uint32_t none = 0;
-  if (!searching_.compare_exchange_strong(none, 1)) return;
+  do {
+    std::uint32_t none = 0;
+    if (!searching_.compare_exchange_strong(none, 1)) return;
+    if (mark_idle_worker()) return;
+    // While this was counted as a search, another's injection may have trusted in it.
+  } while (searching_.fetch_sub(1) == 1 && injected_size_.load() != 0 && idle_.load() != 0);
+}
+
+bool Runtime::mark_idle_worker() noexcept {
   for (const auto& worker : workers_) {
-    if (worker->parked_.load() && !worker->wake_to_search_.exchange(true)) {
-      worker->interrupt();
-      return;
-    }
+    if (worker.get() == Worker::current()) continue;  // it is getting up already
+    if (!worker->parked_.load() || worker->wake_to_search_.exchange(true)) continue;
+    // It may have got up meanwhile without seeing the mark; then the mark is taken back, by whoever comes first.
+    if (!worker->parked_.load() && worker->wake_to_search_.exchange(false)) continue;
+    worker->interrupt();
+    return true;
   }
-  searching_.fetch_sub(1);
+  return false;
 }
 
 void Runtime::finish(Process& process, Worker& worker) noexcept {
@@ -239,8 +254,8 @@ void Runtime::finish(Process& process, Worker& worker) noexcept {
     for (auto& [peer, unlinking] : detail->links) {
       if (unlinking == 0) post(peer, make_exit_signal(EnvelopeKind::kLinkExit, pid, 0, reason));
     }
-    for (auto& [reference, watcher] : detail->watched_by) {
-      post(watcher, make_exit_signal(EnvelopeKind::kDown, pid, reference, reason));
+    for (auto& [watch, none] : detail->watched_by) {
+      post(watch.watcher, make_exit_signal(EnvelopeKind::kDown, pid, watch.reference, reason));
     }
   }
   const std::string_view label = detail ? std::string_view(detail->label) : std::string_view();
@@ -268,7 +283,7 @@ void Runtime::settle(Process& process, Pid pid, Envelope* leftover) noexcept {
           detail->links.erase(envelope->from);
           break;
         case EnvelopeKind::kDemonitor:
-          detail->watched_by.erase(envelope->reference);
+          detail->watched_by.erase({envelope->reference, envelope->from});
           break;
         case EnvelopeKind::kDown:
           detail->watching.erase(envelope->reference);
@@ -296,6 +311,12 @@ void Runtime::report_exit(Pid pid, const ExitReason& reason, std::string_view la
   if (parts_.hook != nullptr) parts_.hook->on_exit(pid, reason, label);
 }
 
+bool Runtime::is_alive(Pid pid) const noexcept {
+  // The slot knows the generation of its next tenant before there is one.
+  const Process* process = find(pid);
+  return process != nullptr && (process->inbox_.load(std::memory_order_acquire) & Process::kClosed) == 0;
+}
+
 std::size_t Runtime::process_count() const noexcept {
   std::uint64_t exits = 0;
   std::uint64_t spawns = 0;
@@ -313,7 +334,7 @@ Counters Runtime::counters() const noexcept {
     sum.exits += c.exits.get();
     sum.crashes += c.crashes.get();
     sum.sends += c.sends.get();
-    sum.steps += c.steps.get();
+    sum.steps += worker->steps_.load(std::memory_order_relaxed) / 2;
     sum.steals += c.steals.get();
     sum.parks += c.parks.get();
     sum.long_steps += c.long_steps.get();
@@ -338,11 +359,11 @@ void Runtime::note_empty() noexcept {
 }
 
 bool Runtime::wait_until_empty(Nanoseconds timeout) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::nanoseconds(std::min(timeout, 3600 * kSecond));
+  const auto start = std::chrono::steady_clock::now();
   empty_watched_.store(true);
   std::unique_lock lock(empty_mutex_);
   while (process_count() != 0) {
-    if (std::chrono::steady_clock::now() >= deadline) return false;
+    if (std::chrono::steady_clock::now() - start >= std::chrono::nanoseconds(timeout)) return false;
     // The counters are not published with the notification: look again soon in any case.
     empty_condition_.wait_for(lock, std::chrono::milliseconds(1));
   }
@@ -352,9 +373,9 @@ bool Runtime::wait_until_empty(Nanoseconds timeout) {
 bool Runtime::step() {
   RUSM_ASSERT(options_.deterministic_seed.has_value(), "step() is for the deterministic mode");
   Worker& worker = *workers_.front();
-  worker.enter();
+  Worker* const previous = worker.enter();
   const bool ran = worker.step();
-  worker.leave();
+  Worker::leave(previous);
   return ran;
 }
 
@@ -363,10 +384,14 @@ void Runtime::run_until_idle(SimulatedClock* clock) {
     while (step()) {
     }
     if (clock == nullptr) return;
-    const Nanoseconds due = workers_.front()->timers().next_due();
+    const Nanoseconds due = next_timer();
     if (due == kNever) return;
     clock->advance_to(due);
   }
+}
+
+Nanoseconds Runtime::next_timer() const noexcept {
+  return workers_.front()->timers().next_due();
 }
 
 }  // namespace rusm::otp

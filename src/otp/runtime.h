@@ -53,12 +53,13 @@ struct Counters {
 };
 
 struct RuntimeOptions {
-  unsigned workers = 0;                      // 0: one for each core
-  std::uint32_t processes_max = 1u << 24;    // slots; memory is taken as they are used
+  unsigned workers = 0;  // 0: one for each core
+  // Slots; memory is taken as they are used. Rounded up to thousands, and each worker keeps a few hundred for itself.
+  std::uint32_t processes_max = 1u << 24;
   std::int32_t reductions_per_slice = 2000;  // awaits and sends until a process has to let others run
   std::uint32_t node = 0;                    // this node's number in its cluster
   Nanoseconds long_step = 10 * kMillisecond;
-  std::optional<std::uint64_t> deterministic_seed;
+  std::optional<std::uint64_t> deterministic_seed = {};
 };
 
 struct RuntimeParts {
@@ -119,7 +120,7 @@ class Runtime {
   void exit(Pid target, ExitReason reason) noexcept;
   // Makes `pid` look again at what it waits for. Idempotent, cheap, harmless when nothing has changed.
   void wake(Pid pid) noexcept;
-  bool is_alive(Pid pid) const noexcept { return find(pid) != nullptr; }
+  bool is_alive(Pid pid) const noexcept;
   std::size_t process_count() const noexcept;
   Counters counters() const noexcept;
 
@@ -137,7 +138,7 @@ class Runtime {
   // True when the present worker has other processes to run: a body that runs long should yield.
   bool others_wait() const noexcept;
   Reference make_reference() noexcept;
-  void set_remote(RemoteLink* remote) noexcept { parts_.remote = remote; }
+  void set_remote(RemoteLink* remote) noexcept { remote_.store(remote, std::memory_order_release); }
 
   // Returns when no process is alive, or false when `timeout` ns have passed first. Not for workers.
   bool wait_until_empty(Nanoseconds timeout);
@@ -149,6 +150,9 @@ class Runtime {
   // Deterministic mode: steps until nothing is runnable; with a clock also moves it on to timers that are due, until
   // none is left.
   void run_until_idle(SimulatedClock* clock = nullptr);
+  // Deterministic mode: when the clock has to be moved on to for the next timer, at the latest; kNever when there is
+  // none.
+  Nanoseconds next_timer() const noexcept;
 
  private:
   friend class Process;
@@ -166,6 +170,7 @@ class Runtime {
   void inject(Process& process) noexcept;
   Process* take_injected(Worker* worker) noexcept;
   void wake_idle_worker() noexcept;
+  bool mark_idle_worker() noexcept;
   void finish(Process& process, Worker& worker) noexcept;
   void settle(Process& process, Pid pid, Envelope* leftover) noexcept;
   void report_exit(Pid pid, const ExitReason& reason, std::string_view label, Worker& worker) noexcept;
@@ -173,7 +178,8 @@ class Runtime {
 
   // Constant after construction.
   const RuntimeOptions options_;
-  RuntimeParts parts_;
+  const RuntimeParts parts_;
+  std::atomic<RemoteLink*> remote_;
   ProcessTable table_;
   std::vector<std::unique_ptr<Worker>> workers_;
 

@@ -9,7 +9,7 @@
 namespace rusm::otp {
 
 void Process::link(Pid to) {
-  if (to == pid() || !to) return;
+  if (to == pid()) return;
   std::uint64_t* unlinking = detail().links.find(to);
   if (unlinking != nullptr && *unlinking == 0) return;
   detail().links.put(to, 0);
@@ -86,13 +86,10 @@ void Process::act(EnvelopePtr signal) noexcept {
       }
       return;
     case EnvelopeKind::kMonitor:
-      detail().watched_by.put(reference, from);
+      detail().watched_by.put({reference, from}, {});
       return;
     case EnvelopeKind::kDemonitor:
-      if (detail_) {
-        const Pid* owner = detail_->watched_by.find(reference);
-        if (owner != nullptr && *owner == from) detail_->watched_by.erase(reference);
-      }
+      if (detail_) detail_->watched_by.erase({reference, from});
       return;
     case EnvelopeKind::kBytes:
     case EnvelopeKind::kValue:

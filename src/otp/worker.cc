@@ -35,7 +35,7 @@ void Worker::enqueue(Process& process, bool chatty) noexcept {
 }
 
 void Worker::loop() noexcept {
-  enter();
+  Worker* const previous = enter();
   const BlockCacheScope blocks;
   while (!runtime_.stopping_.load(std::memory_order_acquire)) {
     Process* process = next();
@@ -46,7 +46,7 @@ void Worker::loop() noexcept {
       sleep();
     }
   }
-  leave();
+  leave(previous);
 }
 
 Process* Worker::next() noexcept {
@@ -57,6 +57,7 @@ Process* Worker::next() noexcept {
       looked_outside_ = now;
       reactor_->poll();
       if (now >= timers_.next_due()) fire_timers(now);
+      if (now >= watch_at_) watch_others(now);
     }
     if (Process* process = runtime_.take_injected(this)) return process;
   }
@@ -88,11 +89,7 @@ Process* Worker::search() noexcept {
     }
     found = steal_from_others();
   }
-  if (found != nullptr && searching_) {
-    searching_ = false;
-    // The last one that searched and found something lets another search: there may be more.
-    if (runtime_.searching_.fetch_sub(1) == 1) runtime_.wake_idle_worker();
-  }
+  if (found != nullptr) stop_searching();
   return found;
 }
 
@@ -119,19 +116,19 @@ void Worker::sleep() noexcept {
   runtime_.idle_.fetch_add(1);
   // From here on an injection sees an idle worker; what came before is seen here (partner: Runtime::inject).
   bool others_run = false;
+  bool work = runtime_.injected_size_.load() != 0 || runtime_.stopping_.load();
   for (const auto& worker : runtime_.workers_) {
-    if (worker.get() != this && !worker->parked_.load()) others_run = true;
+    if (worker.get() == this) continue;
+    if (!worker->parked_.load()) others_run = true;
+    if (!worker->queue_.empty()) work = true;
   }
-  const bool work = runtime_.injected_size_.load() != 0 || runtime_.stopping_.load();
   if (!work) {
     const Nanoseconds now = runtime_.clock().now();
     const Nanoseconds due = timers_.next_due();
     Nanoseconds timeout = due == kNever ? kNever : (due > now ? due - now : 0);
     if (others_run && timeout > watch_span_) timeout = watch_span_;
     counters.parks.add();
-    watching_.store(others_run, std::memory_order_relaxed);
     reactor_->park(timeout);
-    watching_.store(false, std::memory_order_relaxed);
   }
   runtime_.idle_.fetch_sub(1);
   parked_.store(false);
@@ -142,7 +139,17 @@ void Worker::sleep() noexcept {
     watch_others(now);
   } else {
     watch_span_ = kWatchMin;
+    // All slept, and this one may be about to get stuck: another has to be up to notice.
+    if (!work && runtime_.idle_.load(std::memory_order_relaxed) > 0) runtime_.wake_idle_worker();
   }
+  if (has_work()) stop_searching();
+}
+
+// Work was found. The last one that searched lets another search: there may be more.
+void Worker::stop_searching() noexcept {
+  if (!searching_) return;
+  searching_ = false;
+  if (runtime_.searching_.fetch_sub(1) == 1) runtime_.wake_idle_worker();
 }
 
 // See "Sleep" 3.
@@ -152,8 +159,8 @@ void Worker::watch_others(Nanoseconds now) noexcept {
     Worker& other = *runtime_.workers_[i];
     if (&other == this || other.parked_.load()) continue;
     Seen& seen = seen_[i];
-    const std::uint64_t steps = other.finished_steps_.load(std::memory_order_relaxed);
-    if (steps != seen.steps) {
+    const std::uint64_t steps = other.steps_.load(std::memory_order_relaxed);
+    if (steps != seen.steps || steps % 2 == 0) {
       seen = {.steps = steps, .since = now, .reported = false};
       continue;
     }
@@ -167,12 +174,17 @@ void Worker::watch_others(Nanoseconds now) noexcept {
     if (!seen.reported && running != nullptr && now - seen.since >= runtime_.options_.long_step) {
       seen.reported = true;
       counters.long_steps.add();
-      other.long_step_noticed_.store(true, std::memory_order_relaxed);
+      other.long_step_.store(steps, std::memory_order_relaxed);
       const Pid pid(runtime_.node(), running->index_, running->generation_.load(std::memory_order_relaxed));
+      if (Log* log = runtime_.log()) {
+        log->warn("otp", "a step runs long without an await; the other workers go on",
+                  {{"pid", pid.to_string()}, {"ms", std::to_string((now - seen.since) / kMillisecond)}});
+      }
       if (runtime_.parts_.hook != nullptr) runtime_.parts_.hook->on_long_step(pid, now - seen.since);
     }
   }
   watch_span_ = any_stuck ? kWatchMin : std::min(watch_span_ * 2, kWatchMax);
+  watch_at_ = now + watch_span_;
 }
 
 void Worker::fire_timers(Nanoseconds now) noexcept {
@@ -182,8 +194,9 @@ void Worker::fire_timers(Nanoseconds now) noexcept {
 }
 
 void Worker::run(Process& process) noexcept {
+  const std::uint64_t number = steps_.load(std::memory_order_relaxed) + 1;
   running_.store(&process, std::memory_order_relaxed);
-  counters.steps.add();
+  steps_.store(number, std::memory_order_relaxed);
   process.budget_ = runtime_.options_.reductions_per_slice;
   if (runtime_.options_.deterministic_seed) process.budget_ = 1 + static_cast<std::int32_t>(random_.below(8));
   for (;;) {
@@ -193,27 +206,37 @@ void Worker::run(Process& process) noexcept {
     }
     process.woken_ = false;  // it looks at everything from here on
     const Step step = process.body_->resume(process, Budget{process.budget_});
+    if (long_step_.load(std::memory_order_relaxed) == number) [[unlikely]]
+      end_long_step(process);
     if (step == Step::kExit || process.exit_pending_) {
       runtime_.finish(process, *this);
       break;
     }
     if (step != Step::kYield && process.park(step)) break;  // it may already run elsewhere: not ours any more
     if (step == Step::kYield || !process.charge()) {
+      until_outside_ = 1;  // it ran long: sockets and timers have waited
       enqueue(process, false);
       break;
     }
   }
-  finished_steps_.store(finished_steps_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  steps_.store(number + 1, std::memory_order_relaxed);
   running_.store(nullptr, std::memory_order_relaxed);
 }
 
-bool Worker::step() {
-  if (deterministic_.empty()) {
-    fire_timers(runtime_.clock().now());
-    reactor_->poll();
-    while (Process* injected = runtime_.take_injected(nullptr)) deterministic_.push_back(injected);
-    if (deterministic_.empty()) return false;
+// The watcher said that it runs long; only here can its label be read.
+void Worker::end_long_step(const Process& process) noexcept {
+  long_step_.store(0, std::memory_order_relaxed);
+  if (Log* log = runtime_.log()) {
+    log->warn("otp", "the long step has ended",
+              {{"pid", process.pid().to_string()}, {"label", std::string(process.label())}});
   }
+}
+
+bool Worker::step() {
+  fire_timers(runtime_.clock().now());
+  reactor_->poll();
+  while (Process* injected = runtime_.take_injected(nullptr)) deterministic_.push_back(injected);
+  if (deterministic_.empty()) return false;
   const std::size_t at = random_.below(deterministic_.size());
   Process* process = deterministic_[at];
   deterministic_[at] = deterministic_.back();

@@ -21,6 +21,7 @@
 #include <atomic>
 #include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/entropy.h"
@@ -35,8 +36,9 @@ namespace rusm::otp {
 // Written by one worker, read by any. Threads: increment by the owner.
 class OwnedCounter {
  public:
-  void add(std::uint64_t n = 1) noexcept { value_.store(get() + n, std::memory_order_relaxed); }
-  std::uint64_t get() const noexcept { return value_.load(std::memory_order_relaxed); }
+  // Release and acquire: who sees an exit counted sees its spawn counted.
+  void add() noexcept { value_.store(value_.load(std::memory_order_relaxed) + 1, std::memory_order_release); }
+  std::uint64_t get() const noexcept { return value_.load(std::memory_order_acquire); }
 
  private:
   std::atomic<std::uint64_t> value_{0};
@@ -70,13 +72,14 @@ class Worker {
   bool has_work() const noexcept { return !chat_.empty() || !queue_.empty(); }
   // Deterministic mode.
   bool step();
-  void enter() noexcept { current_ = this; }
-  void leave() noexcept { current_ = nullptr; }
+  // Makes it the calling thread's worker; returns the one that was.
+  Worker* enter() noexcept { return std::exchange(current_, this); }
+  static void leave(Worker* previous) noexcept { current_ = previous; }
   void fire_timers(Nanoseconds now) noexcept;
 
   SlotList slots;  // free slots of the process table; owner
   struct {
-    OwnedCounter spawns, exits, crashes, sends, steps, steals, parks, long_steps;
+    OwnedCounter spawns, exits, crashes, sends, steals, parks, long_steps;
   } counters;
   std::uint64_t references = 0;  // owner
 
@@ -93,9 +96,11 @@ class Worker {
   Process* next() noexcept;
   Process* search() noexcept;
   Process* steal_from_others() noexcept;
+  void stop_searching() noexcept;
   void sleep() noexcept;
   void watch_others(Nanoseconds now) noexcept;
   void run(Process& process) noexcept;
+  void end_long_step(const Process& process) noexcept;
 
   static constinit inline thread_local Worker* current_ = nullptr;
 
@@ -110,12 +115,11 @@ class Worker {
   RunQueue queue_;
 
   // Read by watchers.
-  alignas(64) std::atomic<std::uint64_t> finished_steps_{0};
-  std::atomic<Process*> running_{nullptr};  // null between steps
+  alignas(64) std::atomic<std::uint64_t> steps_{0};  // begun and ended ones together: odd while one runs
+  std::atomic<Process*> running_{nullptr};           // null between steps
   std::atomic<bool> parked_{false};
-  std::atomic<bool> watching_{false};        // parked, but looks after the others from time to time
   std::atomic<bool> wake_to_search_{false};  // set by whoever wakes it and counted it as searching
-  std::atomic<bool> long_step_noticed_{false};
+  std::atomic<std::uint64_t> long_step_{0};  // the step that a watcher has reported, as steps_ counts
 
   // Owner.
   int chats_ = 0;
@@ -123,6 +127,7 @@ class Worker {
   std::uint32_t until_outside_ = kTick;
   Nanoseconds looked_outside_ = 0;
   Nanoseconds watch_span_ = kWatchMin;
+  Nanoseconds watch_at_ = 0;
   std::vector<Pid> due_;
   std::vector<Process*> deterministic_;  // runnable processes in deterministic mode
   struct Seen {
