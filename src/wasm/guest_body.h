@@ -1,0 +1,101 @@
+// GuestBody: a WebAssembly instance as the body of a process.
+#pragma once
+
+#include <rusm_bridge.h>
+
+#include <atomic>
+#include <boost/container/small_vector.hpp>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "http/exchange.h"
+#include "otp/body.h"
+#include "otp/pid.h"
+#include "wasm/program.h"
+
+namespace rusm::wasm {
+
+class Engine;
+
+// What a command leaves behind beside its exit reason; given to it as its attachment.
+// Threads: written by the guest's process before it ends; read by whoever knows that it ended.
+class CommandStatus final : public otp::Attachment {
+ public:
+  // 0 for a normal end, the guest's own code if it exited with one, -1 if it was cut off or never came to its end.
+  int exit_code() const noexcept { return exit_code_.load(std::memory_order_acquire); }
+  void set_exit_code(int code) noexcept { exit_code_.store(code, std::memory_order_release); }
+
+ private:
+  std::atomic<int> exit_code_{-1};
+};
+
+// How guests end:
+//   returned, exit code 0                          normal
+//   another exit code                              other("exited with code 3")
+//   trap                                           crashed("trap"), with a backtrace
+//   its stack is full                              crashed("stack")
+//   host function failed or panicked               crashed("host")
+//   memory, tables, CPU time, the engine's slots   limit("memory" | "tables" | "cpu" | "instances")
+//
+// An HTTP guest answers through its Exchange; one that ends without an answer fails it, one that ends in the middle of
+// its response body aborts that.
+class GuestBody final : public otp::Body {
+ public:
+  // Takes over one admission: `program->slots_needed()` slots, given back when the body is destroyed. `program` outlives it.
+  GuestBody(Program& program, otp::Runtime& runtime, Ref<http::Exchange> exchange, Ref<CommandStatus> status);
+
+  otp::Step resume(otp::Process& self, otp::Budget budget) noexcept override;
+
+  // The functions that the engine calls with a GuestBody as their context.
+  static rusm_host host() noexcept;
+
+  static void* operator new(std::size_t bytes) { return allocate_block(bytes); }
+  static void operator delete(void* p, std::size_t bytes) noexcept { deallocate_block(p, bytes); }
+
+ private:
+  // What only some guests need.
+  struct Output {
+    std::string lines[2];  // begun and not yet ended, of standard output and error
+    std::uint64_t bytes = 0;
+    bool dropped = false;
+  };
+  struct Web {
+    Ref<http::Exchange> exchange;
+    std::string pid;
+    boost::container::small_vector<rusm_http_header, 16> headers;
+    bool responded = false;
+    bool finished = false;  // the response body, one way or the other
+  };
+
+  ~GuestBody() override;
+
+  otp::Step end(otp::Process& self) noexcept;
+  void settle_exchange() noexcept;
+  Nanoseconds cpu_used(Nanoseconds now) const noexcept { return cpu_used_ + (now - resumed_at_); }
+
+  static GuestBody& of(void* context) noexcept { return *static_cast<GuestBody*>(context); }
+  rusm_tick on_tick() noexcept;
+  void on_log(unsigned stream, std::string_view text) noexcept;
+  void log_line(unsigned stream, std::string_view line) noexcept;
+  bool on_head(rusm_http_head* head) noexcept;
+  rusm_io on_read(std::uint8_t* data, std::size_t capacity, std::size_t* count) noexcept;
+  rusm_io on_respond(std::uint16_t status, std::span<const rusm_http_header> headers) noexcept;
+  void on_respond_error(std::string_view text) noexcept;
+  rusm_io on_write(std::span<const std::byte> data, std::size_t* count) noexcept;
+  void on_finish(bool complete) noexcept;
+
+  Program& program_;
+  otp::Runtime& runtime_;
+  rusm_instance* const instance_;
+  otp::Pid pid_;  // from the first resume on
+  Nanoseconds cpu_used_ = 0;
+  Nanoseconds resumed_at_ = 0;
+  Ref<CommandStatus> status_;
+  std::unique_ptr<Web> web_;
+  std::unique_ptr<Output> output_;
+};
+
+}  // namespace rusm::wasm

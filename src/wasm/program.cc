@@ -1,0 +1,97 @@
+#include "wasm/program.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <fstream>
+#include <vector>
+
+#include "wasm/code_cache.h"
+#include "wasm/engine.h"
+
+namespace rusm::wasm {
+namespace {
+
+Result<std::vector<std::byte>> read_file(const std::filesystem::path& path) {
+  std::error_code problem;
+  const std::filesystem::file_status status = std::filesystem::status(path, problem);
+  if (!std::filesystem::exists(status)) return fail(ErrorCode::kNotFound, path.string(), "there is no such file");
+  if (!std::filesystem::is_regular_file(status)) return fail(ErrorCode::kInvalid, path.string(), "is not a file");
+  const std::uintmax_t size = std::filesystem::file_size(path, problem);
+  if (problem) return fail(ErrorCode::kIo, path.string(), problem.message());
+  if (size > Program::kFileBytesMax) {
+    return fail(ErrorCode::kInvalid, path.string(), fmt::format("is larger than {} MiB", Program::kFileBytesMax >> 20));
+  }
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return fail(ErrorCode::kIo, path.string(), fmt::format("cannot be opened: {}", errno_text(errno)));
+  std::vector<std::byte> bytes(size);
+  if (!file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(size))) {
+    return fail(ErrorCode::kIo, path.string(), "cannot be read to its end");
+  }
+  return bytes;
+}
+
+Result<ComponentPtr> load_artifact(Engine& engine, std::span<const std::byte> artifact, const std::string& where) {
+  rusm_component* component = nullptr;
+  Buffer error;
+  const rusm_status status = rusm_component_load(engine.raw(), to_bytes(artifact), &component, error.out());
+  if (status != RUSM_STATUS_OK) return bridge_error(status, where, error);
+  return ComponentPtr(component);
+}
+
+// From the cache if it has it, else compiled; what was compiled is put into the cache.
+Result<ComponentPtr> component_of(Engine& engine, const CodeCache* cache, std::span<const std::byte> wasm, const std::string& where) {
+  std::optional<CodeCache::Key> key;
+  if (cache != nullptr) {
+    key = cache->key_of(wasm);
+    if (std::optional<std::vector<std::byte>> artifact = cache->find(*key)) {
+      if (Result<ComponentPtr> component = load_artifact(engine, *artifact, where)) return component;
+    }
+  }
+  Buffer artifact;
+  Buffer error;
+  const rusm_status status = rusm_compile(engine.raw(), to_bytes(wasm), artifact.out(), error.out());
+  if (status != RUSM_STATUS_OK) return bridge_error(status, where, error);
+  if (cache != nullptr) cache->put(*key, artifact.bytes());
+  return load_artifact(engine, artifact.bytes(), where);
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Program>> Program::load(Engine& engine, const CodeCache* cache, const std::filesystem::path& path,
+                                               ProgramOptions options) {
+  Result<std::vector<std::byte>> bytes = read_file(path);
+  if (!bytes) return std::unexpected(std::move(bytes.error()));
+  return from_bytes(engine, cache, *bytes, path.string(), std::move(options));
+}
+
+Result<std::shared_ptr<Program>> Program::from_bytes(Engine& engine, const CodeCache* cache, std::span<const std::byte> wasm,
+                                                     std::string where, ProgramOptions options) {
+  Result<ComponentPtr> component = component_of(engine, cache, wasm, where);
+  if (!component) return std::unexpected(std::move(component.error()));
+  rusm_component_info info;
+  rusm_component_describe(component->get(), &info);
+  const std::uint32_t slots = engine.slots_needed(info);
+  if (slots == 0) {
+    return fail(ErrorCode::kInvalid, where,
+                fmt::format("one instance takes {} core instances, {} memories and {} tables: more than the engine has",
+                            info.core_instances, info.memories, info.tables));
+  }
+  if (info.memory_bytes_initial > options.capabilities.memory_bytes_max) {
+    return fail(ErrorCode::kInvalid, where,
+                fmt::format("starts with a memory of {} bytes, but may have {}: raise its memory limit",
+                            info.memory_bytes_initial, options.capabilities.memory_bytes_max));
+  }
+  Result<GrantsPtr> grants = options.capabilities.to_grants();
+  if (!grants) return std::unexpected(std::move(grants.error()));
+  rusm_entry entry = RUSM_ENTRY_HTTP;
+  if (options.entry == Entry::kCommand) entry = RUSM_ENTRY_COMMAND;
+  if (options.entry == Entry::kExport) entry = RUSM_ENTRY_EXPORT;
+  rusm_program* program = nullptr;
+  Buffer error;
+  const rusm_status status = rusm_program_new(component->get(), entry, to_bytes(options.function), &program, error.out());
+  if (status != RUSM_STATUS_OK) return bridge_error(status, std::move(where), error);
+  return std::shared_ptr<Program>(new Program(engine, std::move(options), ProgramPtr(program), *std::move(grants), slots));
+}
+
+}  // namespace rusm::wasm
