@@ -27,7 +27,7 @@ inline std::span<const std::byte> bytes_of(std::string_view text) {
 // A component around one core module that exports "run".
 inline std::string component(std::string_view core) {
   return "(component (core module $m " + std::string(core) + R"() (core instance $i (instantiate $m))
-    (func (export "run") (canon lift (core func $i "run"))))";
+    (func (export "run") (canon lift (core func $i "run")))))";
 }
 
 // The guest of bridge/engine/tests/guests/http.wat.
