@@ -24,11 +24,13 @@ function(rusm_check_edges name)
   endforeach()
 endfunction()
 
+# rusm_test(NAME SOURCES ... LIBRARIES ... [PREFIX text])
+# One test program; PREFIX goes before each test's name, for sources that are built in more than one way.
 function(rusm_test name)
-  cmake_parse_arguments(PARSE_ARGV 1 ARG "" "" "SOURCES;LIBRARIES")
+  cmake_parse_arguments(PARSE_ARGV 1 ARG "" "PREFIX" "SOURCES;LIBRARIES")
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_LIBRARIES} rusm_options GTest::gmock GTest::gtest_main)
-  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 120)
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST TEST_PREFIX "${ARG_PREFIX}" PROPERTIES TIMEOUT 120)
 endfunction()
 
 function(rusm_library name)

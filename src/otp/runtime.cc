@@ -127,6 +127,7 @@ void Runtime::post(Pid to, EnvelopePtr envelope) noexcept {
     outside_sends_.fetch_add(1, std::memory_order_relaxed);
   }
   if (to.node() != options_.node) [[unlikely]] {
+    if (!to) return reject(to, std::move(envelope), ExitReason::Kind::kNoProc);
     RemoteLink* remote = remote_.load(std::memory_order_acquire);  // partner: set_remote
     if (remote != nullptr) envelope = remote->deliver(to, std::move(envelope));
     if (envelope) reject(to, std::move(envelope), ExitReason::Kind::kNoConnection);

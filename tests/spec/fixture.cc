@@ -1,0 +1,141 @@
+#include "spec/fixture.h"
+
+namespace rusm::otp::spec {
+namespace {
+
+struct Order {
+  Act act;
+};
+
+constexpr std::uint32_t kHere = 1;
+constexpr std::uint32_t kThere = 2;
+
+}  // namespace
+
+std::string describe(const Message& message) {
+  if (message.is_bytes()) return std::string(message.text());
+  if (message.is_exit()) return "EXIT " + message.reason().to_string();
+  if (message.is_down()) return "DOWN " + message.reason().to_string();
+  return "value";
+}
+
+World::World(std::uint64_t seed, bool two_nodes) : entropy_(seed), random_(seed * 2 + 1) {
+  const RuntimeParts parts{.clock = clock_, .entropy = entropy_, .reactors = reactors_};
+  nodes_.push_back(
+      std::make_unique<Runtime>(RuntimeOptions{.node = two_nodes ? kHere : 0, .deterministic_seed = seed}, parts));
+  if (!two_nodes) return;
+  nodes_.push_back(std::make_unique<Runtime>(RuntimeOptions{.node = kThere, .deterministic_seed = seed + 1}, parts));
+  links_.push_back(std::make_unique<DirectLink>(there()));
+  links_.push_back(std::make_unique<DirectLink>(here()));
+  here().set_remote(links_.front().get());
+  there().set_remote(links_.back().get());
+}
+
+World::~World() {
+  disconnect();
+}
+
+Pid World::puppet(Runtime& on) {
+  return on.spawn_with(options(), perform, this);
+}
+
+Spawned World::puppet_from(Self& parent, bool link, bool monitor) {
+  SpawnOptions how = options();
+  how.link = link;
+  how.monitor = monitor;
+  return parent.runtime().spawn_from(parent, std::move(how), perform, this);
+}
+
+Spawned World::stillborn_from(Self& parent, bool link, bool monitor, ExitReason reason) {
+  SpawnOptions how = options();
+  how.link = link;
+  how.monitor = monitor;
+  return parent.runtime().spawn_from(parent, std::move(how), die_at_once, std::move(reason));
+}
+
+void World::tell(Pid puppet, Act act) {
+  runtime_of(puppet).send(puppet, Message::of(Order{std::move(act)}));
+}
+
+void World::tell_end(Pid puppet, ExitReason reason) {
+  tell(puppet, [reason](Self& self) { self.end(reason); });
+}
+
+void World::send(Pid from, Pid to, std::string text) {
+  tell(from, [to, text = std::move(text)](Self& self) { self.send(to, Message::of_text(text)); });
+}
+
+bool World::step() {
+  const std::size_t first = nodes_.size() == 1 ? 0 : random_.below(nodes_.size());
+  return nodes_[first]->step() || (two_nodes() && nodes_[1 - first]->step());
+}
+
+void World::run() {
+  while (step()) {
+  }
+}
+
+void World::run_out() {
+  for (;;) {
+    run();
+    Nanoseconds due = kNever;
+    for (const auto& node : nodes_) due = std::min(due, node->next_timer());
+    if (due == kNever) return;
+    clock_.advance_to(due);
+  }
+}
+
+void World::disconnect() {
+  for (const auto& link : links_) link->set_connected(false);
+}
+
+std::string World::end_of(Pid puppet) const {
+  const auto it = ends_.find(puppet);
+  return it == ends_.end() ? std::string() : it->second;
+}
+
+std::size_t World::process_count() const {
+  std::size_t count = 0;
+  for (const auto& node : nodes_) count += node->process_count();
+  return count;
+}
+
+Routine World::perform(Self& self, World* world) {
+  for (;;) {
+    Message message = co_await receive(self);
+    if (auto* order = message.get_if<Order>()) {
+      order->act(self);
+    } else {
+      world->seen_[self.pid()].push_back(describe(message));
+    }
+  }
+}
+
+Routine World::die_at_once(Self& self, ExitReason reason) {
+  co_await end(self, std::move(reason));
+}
+
+SpawnOptions World::options() {
+  return {.on_exit = [this](Pid pid, const ExitReason& reason) {
+    EXPECT_FALSE(ends_.contains(pid)) << pid.to_string() << " ended twice";
+    ends_[pid] = reason.to_string();
+  }};
+}
+
+Runtime& World::runtime_of(Pid pid) {
+  return two_nodes() && pid.node() == kThere ? there() : here();
+}
+
+void for_seeds(On where, const std::function<void(World&)>& test, int seeds) {
+  for (const bool two_nodes : {false, true}) {
+    if (two_nodes && where == On::kOneNode) return;
+    for (int seed = 1; seed <= seeds; ++seed) {
+      SCOPED_TRACE(testing::Message() << "seed " << seed << (two_nodes ? ", two nodes" : ", one node"));
+      World world(static_cast<std::uint64_t>(seed), two_nodes);
+      test(world);
+      if (testing::Test::HasFailure()) return;
+    }
+  }
+}
+
+}  // namespace rusm::otp::spec

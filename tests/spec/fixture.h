@@ -1,0 +1,136 @@
+// What the spec tests stand on: one node or two joined ones in deterministic mode, and puppets: processes that do what
+// the test tells them and write down what they receive.
+//
+//   for_seeds(On::kOneNodeAndTwo, [](World& w) {
+//     const Pid a = w.puppet(w.here());
+//     const Pid b = w.puppet(w.there());
+//     w.tell(a, [b](Self& self) { self.link(b); });
+//     w.run();
+//     …
+//   });
+//
+// A seed chooses which process runs next and for how long; what is told in one call is done in one go, what is told in
+// several calls may be interrupted between them.
+#pragma once
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "otp/routine.h"
+#include "otp/runtime.h"
+
+namespace rusm::otp::spec {
+
+#ifdef RUSM_SANITIZED
+inline constexpr int kSeeds = 60;
+#else
+inline constexpr int kSeeds = 300;
+#endif
+
+using Act = std::move_only_function<void(Self&)>;
+using Lines = std::vector<std::string>;
+
+// "text" for messages of bytes, "EXIT reason" and "DOWN reason" for signals, "value" for other values.
+std::string describe(const Message& message);
+
+class World {
+ public:
+  World(std::uint64_t seed, bool two_nodes);
+  ~World();
+
+  // Two runtimes when the world has two nodes, else the same one twice.
+  Runtime& here() { return *nodes_.front(); }
+  Runtime& there() { return *nodes_.back(); }
+  bool two_nodes() const { return nodes_.size() == 2; }
+  SimulatedClock& clock() { return clock_; }
+  Random& random() { return random_; }
+
+  // A process that does what it is told and records every other message.
+  Pid puppet(Runtime& on);
+  // The same, linked to or monitored by `parent`, in whose step this is called.
+  Spawned puppet_from(Self& parent, bool link, bool monitor);
+  // A puppet that ends in its very first step, with `reason`.
+  Spawned stillborn_from(Self& parent, bool link, bool monitor, ExitReason reason);
+  // Orders are done in the order in which they were told.
+  void tell(Pid puppet, Act act);
+  // Ends it with `reason` as if its body had asked for it; kNormal lets the body return.
+  void tell_end(Pid puppet, ExitReason reason);
+
+  // Steps until nothing is runnable; time stands still.
+  void run();
+  // The same, but moves the clock on to every deadline, until none is left.
+  void run_out();
+  // Runs one step; false when nothing is runnable.
+  bool step();
+
+  void send(Pid from, Pid to, std::string text);  // told to `from`
+  // Cuts the connection between the two nodes.
+  void disconnect();
+
+  // What `puppet` has received so far, in order; also after its end.
+  const Lines& seen(Pid puppet) { return seen_[puppet]; }
+  void note(Pid puppet, std::string line) { seen_[puppet].push_back(std::move(line)); }
+  // Why it ended; empty while it lives.
+  std::string end_of(Pid puppet) const;
+  bool alive(Pid puppet) const { return !ends_.contains(puppet); }
+  std::size_t process_count() const;
+
+ private:
+  static Routine perform(Self& self, World* world);
+  static Routine die_at_once(Self& self, ExitReason reason);
+  SpawnOptions options();
+  Runtime& runtime_of(Pid pid);
+
+  SimulatedClock clock_;
+  SeededEntropy entropy_;
+  QuietReactorFactory reactors_;
+  Random random_;
+  std::map<Pid, Lines> seen_;
+  std::map<Pid, std::string> ends_;
+  std::vector<std::unique_ptr<DirectLink>> links_;
+  std::vector<std::unique_ptr<Runtime>> nodes_;  // first to go: their processes use the rest
+};
+
+enum class On { kOneNode, kOneNodeAndTwo };
+
+// Runs `test` in a fresh world for each seed until one fails; says which.
+void for_seeds(On where, const std::function<void(World&)>& test, int seeds = kSeeds);
+
+// A runtime with threads for the same behaviour under real races.
+struct ThreadedNode {
+  explicit ThreadedNode(unsigned workers) : runtime({.workers = workers}, {clock, entropy, reactors}) {}
+  // Waits until nothing is alive. False after a minute.
+  bool wait_until_empty() { return runtime.wait_until_empty(60 * kSecond); }
+  SystemClock clock;
+  SystemEntropy entropy;
+  QuietReactorFactory reactors;
+  Runtime runtime;
+};
+
+// Lets a test wait for `count` arrivals from processes. Threads: any thread.
+class Gate {
+ public:
+  explicit Gate(std::int64_t count) : left_(count) {}
+  void arrive() {
+    if (left_.fetch_sub(1, std::memory_order_acq_rel) == 1) left_.notify_all();
+  }
+  void wait() const {
+    for (std::int64_t left = left_.load(); left > 0; left = left_.load()) left_.wait(left);
+  }
+  bool open() const { return left_.load() <= 0; }
+
+ private:
+  std::atomic<std::int64_t> left_;
+};
+
+}  // namespace rusm::otp::spec
