@@ -62,11 +62,13 @@ std::unexpected<Error> io_error(const std::filesystem::path& path, std::string_v
 // Ours, and nobody else may write (files: nor read).
 Result<> check_owner(const std::filesystem::path& path, const struct stat& status, mode_t forbidden) {
   if (status.st_uid != geteuid()) {
-    return fail(ErrorCode::kDenied, path.string(), "belongs to another user: compiled code from there would be executed");
+    return fail(ErrorCode::kDenied, path.string(),
+                "belongs to another user: compiled code from there would be executed");
   }
   if ((status.st_mode & forbidden) != 0) {
-    return fail(ErrorCode::kDenied, path.string(),
-                fmt::format("is open to other users (mode {:o}); chmod go-rwx makes it private", status.st_mode & 07777));
+    return fail(
+        ErrorCode::kDenied, path.string(),
+        fmt::format("is open to other users (mode {:o}); chmod go-rwx makes it private", status.st_mode & 07777));
   }
   return {};
 }
@@ -100,7 +102,8 @@ std::filesystem::path temporary_beside(const std::filesystem::path& path) {
 }
 
 // Writes a new file of ours and moves it to `path`; with `keep`, a file that is already there stays.
-Result<> write_file(const std::filesystem::path& path, std::initializer_list<std::span<const std::byte>> parts, bool keep) {
+Result<> write_file(const std::filesystem::path& path, std::initializer_list<std::span<const std::byte>> parts,
+                    bool keep) {
   const std::filesystem::path temporary = temporary_beside(path);
   const File file(open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!file) return io_error(temporary, "cannot be created");
@@ -140,10 +143,12 @@ Result<CodeCache> CodeCache::open(std::filesystem::path folder, const Engine& en
 
 CodeCache::Key CodeCache::key_of(std::span<const std::byte> wasm) const noexcept {
   std::array<std::byte, 64> both;
-  SHA256(reinterpret_cast<const unsigned char*>(wasm.data()), wasm.size(), reinterpret_cast<unsigned char*>(both.data()));
+  SHA256(reinterpret_cast<const unsigned char*>(wasm.data()), wasm.size(),
+         reinterpret_cast<unsigned char*>(both.data()));
   std::copy(engine_hash_.begin(), engine_hash_.end(), both.begin() + 32);
   Key key;
-  SHA256(reinterpret_cast<const unsigned char*>(both.data()), both.size(), reinterpret_cast<unsigned char*>(key.data()));
+  SHA256(reinterpret_cast<const unsigned char*>(both.data()), both.size(),
+         reinterpret_cast<unsigned char*>(key.data()));
   return key;
 }
 
@@ -155,11 +160,15 @@ std::filesystem::path CodeCache::path_of(const Key& key) const {
 
 CodeCache::Key CodeCache::mac(const Key& key, std::span<const std::byte> code) const noexcept {
   Key out{};
-  const std::unique_ptr<EVP_MAC, decltype(&EVP_MAC_free)> algorithm(EVP_MAC_fetch(nullptr, "HMAC", nullptr), EVP_MAC_free);
-  const std::unique_ptr<EVP_MAC_CTX, decltype(&EVP_MAC_CTX_free)> context(EVP_MAC_CTX_new(algorithm.get()), EVP_MAC_CTX_free);
+  const std::unique_ptr<EVP_MAC, decltype(&EVP_MAC_free)> algorithm(EVP_MAC_fetch(nullptr, "HMAC", nullptr),
+                                                                    EVP_MAC_free);
+  const std::unique_ptr<EVP_MAC_CTX, decltype(&EVP_MAC_CTX_free)> context(EVP_MAC_CTX_new(algorithm.get()),
+                                                                          EVP_MAC_CTX_free);
   char digest[] = "SHA256";
   const OSSL_PARAM parameters[] = {OSSL_PARAM_construct_utf8_string("digest", digest, 0), OSSL_PARAM_construct_end()};
-  const auto bytes = [](std::span<const std::byte> span) { return reinterpret_cast<const unsigned char*>(span.data()); };
+  const auto bytes = [](std::span<const std::byte> span) {
+    return reinterpret_cast<const unsigned char*>(span.data());
+  };
   std::size_t length = 0;
   EVP_MAC_init(context.get(), bytes(secret_), secret_.size(), parameters);
   EVP_MAC_update(context.get(), bytes(key), key.size());
@@ -182,7 +191,8 @@ std::optional<std::vector<std::byte>> CodeCache::find(const Key& key) const noex
   if (!file.read_all(expected) || !file.read_all(code)) return std::nullopt;
   const Key actual = mac(key, code);
   if (CRYPTO_memcmp(actual.data(), expected.data(), actual.size()) != 0) {
-    if (log_ != nullptr) log_->warn("engine", "cached code fails its check and is compiled anew", {{"file", path.string()}});
+    if (log_ != nullptr)
+      log_->warn("engine", "cached code fails its check and is compiled anew", {{"file", path.string()}});
     return std::nullopt;
   }
   return code;
@@ -192,7 +202,8 @@ void CodeCache::put(const Key& key, std::span<const std::byte> code) const noexc
   const Key check = mac(key, code);
   const Result<> written = write_file(path_of(key), {check, code}, false);
   if (!written && log_ != nullptr) {
-    log_->warn("engine", "compiled code cannot be kept; the next start compiles again", {{"reason", written.error().to_string()}});
+    log_->warn("engine", "compiled code cannot be kept; the next start compiles again",
+               {{"reason", written.error().to_string()}});
   }
 }
 

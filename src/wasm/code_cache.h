@@ -1,6 +1,7 @@
 // CodeCache: compiled code on disk. It is executed when loaded, so nobody but this user may have written it:
-// the folder is private and owned by the user, and each file carries a MAC under a key that lies beside it (0600). A file
-// that fails its check is ignored and replaced. The file is checked in a private copy: what is loaded is what was checked.
+// the folder is private and owned by the user, and each file carries a MAC under a key that lies beside it (0600). A
+// file that fails its check is ignored and replaced. The file is checked in a private copy: what is loaded is what was
+// checked.
 //
 //   FOLDER/key         32 random bytes
 //   FOLDER/NAME.code   HMAC-SHA256(key, NAME || code) || code
@@ -29,7 +30,8 @@ class CodeCache {
 
   // Creates the folder and the key when they are missing. Errors: kDenied when the folder belongs to another user or
   // others may write to it; kIo when the system refuses. The node runs without a cache then.
-  static Result<CodeCache> open(std::filesystem::path folder, const Engine& engine, Entropy& entropy, Log* log = nullptr);
+  static Result<CodeCache> open(std::filesystem::path folder, const Engine& engine, Entropy& entropy,
+                                Log* log = nullptr);
 
   Key key_of(std::span<const std::byte> wasm) const noexcept;
   // The code, if it is there and passes its check.

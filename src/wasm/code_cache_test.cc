@@ -68,7 +68,8 @@ TEST_F(CodeCacheTest, KeepsCodeInAPrivateFolder) {
 
 TEST_F(CodeCacheTest, CodeOfAnotherEngineIsAnother) {
   const CodeCache cache = open();
-  const auto other_engine = open_engine({.guests_max = 64, .memory_bytes_max = 1 << 20, .stack_bytes = 256 << 10, .workers = 1});
+  const auto other_engine =
+      open_engine({.guests_max = 64, .memory_bytes_max = 1 << 20, .stack_bytes = 256 << 10, .workers = 1});
   Result<CodeCache> other = CodeCache::open(folder_, *other_engine, entropy_);
   ASSERT_TRUE(other.has_value());
   EXPECT_EQ(other->key_of(bytes_of("wasm")) == cache.key_of(bytes_of("wasm")),
@@ -154,7 +155,8 @@ TEST_F(CodeCacheTest, AProgramIsCompiledOnceAndAgainWhenItsCodeIsDamaged) {
   const CodeCache cache = open();
   const std::string wasm = component(R"((func (export "run")))");
   const auto load = [&] {
-    return Program::from_bytes(*engine_, &cache, bytes_of(wasm), "test", {.name = "a", .entry = Entry::kExport, .function = "run", .capabilities = {}});
+    return Program::from_bytes(*engine_, &cache, bytes_of(wasm), "test",
+                               {.name = "a", .entry = Entry::kExport, .function = "run", .capabilities = {}});
   };
   ASSERT_TRUE(load().has_value());
   const fs::path file = only_code_file();

@@ -89,10 +89,12 @@ Result<std::unique_ptr<Engine>> Engine::open(EngineOptions options, Log* log, Ma
     const std::uint64_t by_ram = std::max<std::uint64_t>(machine.ram_bytes / 4 / kBytesPerGuest, 16);
     options.guests_max = static_cast<std::uint32_t>(std::min<std::uint64_t>({by_maps, by_ram, kGuestsDefaultMax}));
   } else if (options.guests_max > by_maps) {
-    return fail(ErrorCode::kInvalid, "engine",
-                fmt::format("{} guests need {} memory mappings, but vm.max_map_count is {}: at most {} guests, or raise it with "
-                            "`sysctl vm.max_map_count=1048576`",
-                            options.guests_max, options.guests_max * kMapsPerGuest + kMapsReserved, machine.map_count_max, by_maps));
+    return fail(
+        ErrorCode::kInvalid, "engine",
+        fmt::format(
+            "{} guests need {} memory mappings, but vm.max_map_count is {}: at most {} guests, or raise it with "
+            "`sysctl vm.max_map_count=1048576`",
+            options.guests_max, options.guests_max * kMapsPerGuest + kMapsReserved, machine.map_count_max, by_maps));
   }
   if (options.workers == 0) options.workers = machine.cores;
   options.memory_bytes_max = std::min(options.memory_bytes_max, kMemoryReservationBytes);
@@ -144,13 +146,14 @@ rusm_pool_usage Engine::pool_usage() const noexcept {
 std::uint32_t Engine::slots_needed(const rusm_component_info& info) const noexcept {
   if (std::max({info.core_instances, info.memories, info.tables}) > kPerComponentMax) return 0;
   const auto slots = [](std::uint32_t count, std::uint32_t per_slot) { return (count + per_slot - 1) / per_slot; };
-  const std::uint32_t needed = std::max({1u, slots(info.core_instances, kCoreInstancesPerSlot), info.memories,
-                                         slots(info.tables, kTablesPerSlot)});
+  const std::uint32_t needed = std::max(
+      {1u, slots(info.core_instances, kCoreInstancesPerSlot), info.memories, slots(info.tables, kTablesPerSlot)});
   return needed <= options_.guests_max ? needed : 0;
 }
 
 void Engine::enter_thread() const noexcept {
-  if (entered_serial == serial_) [[likely]] return;
+  if (entered_serial == serial_) [[likely]]
+    return;
   rusm_thread_enter(raw_);
   entered_serial = serial_;
   static thread_local ThreadGuard guard;

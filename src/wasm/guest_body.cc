@@ -18,10 +18,16 @@ constexpr std::size_t kLogLineBytesMax = 4096;
 // The header in which an HTTP guest finds the pid of its process; what a client sends under this name is dropped.
 constexpr std::string_view kPidHeader = "x-rusm-pid";
 
-std::string_view text_of(rusm_bytes bytes) { return {reinterpret_cast<const char*>(bytes.ptr), bytes.len}; }
-std::string text_of(const rusm_buffer& buffer) { return {reinterpret_cast<const char*>(buffer.ptr), buffer.len}; }
+std::string_view text_of(rusm_bytes bytes) {
+  return {reinterpret_cast<const char*>(bytes.ptr), bytes.len};
+}
+std::string text_of(const rusm_buffer& buffer) {
+  return {reinterpret_cast<const char*>(buffer.ptr), buffer.len};
+}
 
-void wake(void* runtime, std::uint64_t pid) { static_cast<otp::Runtime*>(runtime)->wake(otp::Pid::from_raw(pid)); }
+void wake(void* runtime, std::uint64_t pid) {
+  static_cast<otp::Runtime*>(runtime)->wake(otp::Pid::from_raw(pid));
+}
 
 otp::ExitReason reason_of(const rusm_exit& exit) {
   using otp::ExitReason;
@@ -164,8 +170,9 @@ void GuestBody::on_log(unsigned stream, std::string_view text) noexcept {
 
 void GuestBody::log_line(unsigned stream, std::string_view line) noexcept {
   if (Log* log = runtime_.log()) {
-    log->info("guest", line,
-              {{"pid", pid_.to_string()}, {"component", program_.name()}, {"stream", stream == 2 ? "stderr" : "stdout"}});
+    log->info(
+        "guest", line,
+        {{"pid", pid_.to_string()}, {"component", program_.name()}, {"stream", stream == 2 ? "stderr" : "stdout"}});
   }
 }
 
@@ -176,7 +183,8 @@ bool GuestBody::on_head(rusm_http_head* head) noexcept {
   web_->headers.reserve(request.headers.size() + 1);
   for (std::size_t i = 0; i < request.headers.size(); ++i) {
     const http::HeaderList::Header header = request.headers[i];
-    if (!http::equal_names(header.name, kPidHeader)) web_->headers.push_back({to_bytes(header.name), to_bytes(header.value)});
+    if (!http::equal_names(header.name, kPidHeader))
+      web_->headers.push_back({to_bytes(header.name), to_bytes(header.value)});
   }
   web_->headers.push_back({to_bytes(kPidHeader), to_bytes(web_->pid)});
   head->method = to_bytes(request.method);
@@ -239,21 +247,21 @@ void GuestBody::on_finish(bool complete) noexcept {
 rusm_host GuestBody::host() noexcept {
   return {
       .tick = [](void* context) noexcept -> std::uint32_t { return of(context).on_tick(); },
-      .write_log = [](void* context, std::uint32_t stream, const std::uint8_t* data, std::size_t len) noexcept {
-        of(context).on_log(stream, {reinterpret_cast<const char*>(data), len});
-      },
+      .write_log =
+          [](void* context, std::uint32_t stream, const std::uint8_t* data, std::size_t len) noexcept {
+            of(context).on_log(stream, {reinterpret_cast<const char*>(data), len});
+          },
       .http_head = [](void* context, rusm_http_head* head) noexcept { return of(context).on_head(head); },
-      .http_read = [](void* context, std::uint8_t* data, std::size_t capacity, std::size_t* count) noexcept -> std::uint32_t {
-        return of(context).on_read(data, capacity, count);
-      },
+      .http_read = [](void* context, std::uint8_t* data, std::size_t capacity, std::size_t* count) noexcept
+          -> std::uint32_t { return of(context).on_read(data, capacity, count); },
       .http_respond = [](void* context, std::uint16_t status, const rusm_http_header* headers,
                          std::size_t count) noexcept -> std::uint32_t {
         return of(context).on_respond(status, {headers, count});
       },
-      .http_respond_error = [](void* context, rusm_bytes text) noexcept { of(context).on_respond_error(text_of(text)); },
-      .http_write = [](void* context, const std::uint8_t* data, std::size_t len, std::size_t* count) noexcept -> std::uint32_t {
-        return of(context).on_write({reinterpret_cast<const std::byte*>(data), len}, count);
-      },
+      .http_respond_error = [](void* context,
+                               rusm_bytes text) noexcept { of(context).on_respond_error(text_of(text)); },
+      .http_write = [](void* context, const std::uint8_t* data, std::size_t len, std::size_t* count) noexcept
+          -> std::uint32_t { return of(context).on_write({reinterpret_cast<const std::byte*>(data), len}, count); },
       .http_finish = [](void* context, bool complete) noexcept { of(context).on_finish(complete); },
   };
 }

@@ -44,7 +44,8 @@ class CommandStatus final : public otp::Attachment {
 // its response body aborts that.
 class GuestBody final : public otp::Body {
  public:
-  // Takes over one admission: `program->slots_needed()` slots, given back when the body is destroyed. `program` outlives it.
+  // Takes over one admission: `program->slots_needed()` slots, given back when the body is destroyed. `program`
+  // outlives it.
   GuestBody(Program& program, otp::Runtime& runtime, Ref<http::Exchange> exchange, Ref<CommandStatus> status);
 
   otp::Step resume(otp::Process& self, otp::Budget budget) noexcept override;

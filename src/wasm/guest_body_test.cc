@@ -30,7 +30,8 @@ TEST(GuestBodyTest, LimitsAreReasonsOfTheirOwn) {
   Capabilities small;
   small.memory_bytes_max = 1 << 20;
   const otp::ExitReason memory = node.run(R"((memory 1) (func (export "run")
-    (loop $l (br_if $l (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))) unreachable))", small);
+    (loop $l (br_if $l (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))) unreachable))",
+                                          small);
   EXPECT_EQ(memory.kind(), Kind::kLimit);
   EXPECT_EQ(memory.crash_kind(), "memory");
   const otp::ExitReason stack = node.run(R"((func $f (call $f) (call $f)) (func (export "run") (call $f)))");

@@ -19,7 +19,8 @@ namespace rusm::wasm {
 // Threads: any thread. Outlives the bodies that it made; the runtime outlives it.
 class GuestMaker final : public otp::BodyMaker {
  public:
-  GuestMaker(std::shared_ptr<Program> program, otp::Runtime& runtime) : program_(std::move(program)), runtime_(runtime) {}
+  GuestMaker(std::shared_ptr<Program> program, otp::Runtime& runtime)
+      : program_(std::move(program)), runtime_(runtime) {}
 
   // Errors: kLimit when all slots are taken; kInvalid for an attachment that does not fit the entry.
   Result<otp::BodyPtr> make(otp::StartArgument argument) noexcept override;

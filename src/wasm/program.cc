@@ -40,7 +40,8 @@ Result<ComponentPtr> load_artifact(Engine& engine, std::span<const std::byte> ar
 }
 
 // From the cache if it has it, else compiled; what was compiled is put into the cache.
-Result<ComponentPtr> component_of(Engine& engine, const CodeCache* cache, std::span<const std::byte> wasm, const std::string& where) {
+Result<ComponentPtr> component_of(Engine& engine, const CodeCache* cache, std::span<const std::byte> wasm,
+                                  const std::string& where) {
   std::optional<CodeCache::Key> key;
   if (cache != nullptr) {
     key = cache->key_of(wasm);
@@ -58,15 +59,16 @@ Result<ComponentPtr> component_of(Engine& engine, const CodeCache* cache, std::s
 
 }  // namespace
 
-Result<std::shared_ptr<Program>> Program::load(Engine& engine, const CodeCache* cache, const std::filesystem::path& path,
-                                               ProgramOptions options) {
+Result<std::shared_ptr<Program>> Program::load(Engine& engine, const CodeCache* cache,
+                                               const std::filesystem::path& path, ProgramOptions options) {
   Result<std::vector<std::byte>> bytes = read_file(path);
   if (!bytes) return std::unexpected(std::move(bytes.error()));
   return from_bytes(engine, cache, *bytes, path.string(), std::move(options));
 }
 
-Result<std::shared_ptr<Program>> Program::from_bytes(Engine& engine, const CodeCache* cache, std::span<const std::byte> wasm,
-                                                     std::string where, ProgramOptions options) {
+Result<std::shared_ptr<Program>> Program::from_bytes(Engine& engine, const CodeCache* cache,
+                                                     std::span<const std::byte> wasm, std::string where,
+                                                     ProgramOptions options) {
   Result<ComponentPtr> component = component_of(engine, cache, wasm, where);
   if (!component) return std::unexpected(std::move(component.error()));
   rusm_component_info info;
@@ -89,9 +91,11 @@ Result<std::shared_ptr<Program>> Program::from_bytes(Engine& engine, const CodeC
   if (options.entry == Entry::kExport) entry = RUSM_ENTRY_EXPORT;
   rusm_program* program = nullptr;
   Buffer error;
-  const rusm_status status = rusm_program_new(component->get(), entry, to_bytes(options.function), &program, error.out());
+  const rusm_status status =
+      rusm_program_new(component->get(), entry, to_bytes(options.function), &program, error.out());
   if (status != RUSM_STATUS_OK) return bridge_error(status, std::move(where), error);
-  return std::shared_ptr<Program>(new Program(engine, std::move(options), ProgramPtr(program), *std::move(grants), slots));
+  return std::shared_ptr<Program>(
+      new Program(engine, std::move(options), ProgramPtr(program), *std::move(grants), slots));
 }
 
 }  // namespace rusm::wasm

@@ -23,9 +23,9 @@ enum class Entry : std::uint8_t {
 };
 
 struct ProgramOptions {
-  std::string name;         // for logs
+  std::string name;  // for logs
   Entry entry = Entry::kHttp;
-  std::string function;     // for kExport
+  std::string function;  // for kExport
   Capabilities capabilities;
 };
 
@@ -38,11 +38,12 @@ class Program {
   // Reads and compiles a file, or takes its code from `cache` (may be null). Takes as long as compiling takes.
   // Errors: kNotFound, kIo for the file; kInvalid for one that is not WebAssembly, has not this entry, imports what
   // nobody offers, or takes more than the engine has; all with the file's name and what to do.
-  static Result<std::shared_ptr<Program>> load(Engine& engine, const CodeCache* cache, const std::filesystem::path& path,
-                                               ProgramOptions options);
+  static Result<std::shared_ptr<Program>> load(Engine& engine, const CodeCache* cache,
+                                               const std::filesystem::path& path, ProgramOptions options);
   // The same from bytes: a component or core module, binary or text.
-  static Result<std::shared_ptr<Program>> from_bytes(Engine& engine, const CodeCache* cache, std::span<const std::byte> wasm,
-                                                     std::string where, ProgramOptions options);
+  static Result<std::shared_ptr<Program>> from_bytes(Engine& engine, const CodeCache* cache,
+                                                     std::span<const std::byte> wasm, std::string where,
+                                                     ProgramOptions options);
 
   const rusm_program* raw() const noexcept { return program_.get(); }
   const rusm_grants* grants() const noexcept { return grants_.get(); }

@@ -9,7 +9,9 @@
 namespace rusm::wasm {
 namespace {
 
-ProgramOptions options(Entry entry) { return {.name = "guest", .entry = entry, .function = "run", .capabilities = {}}; }
+ProgramOptions options(Entry entry) {
+  return {.name = "guest", .entry = entry, .function = "run", .capabilities = {}};
+}
 
 class ProgramTest : public testing::Test {
  protected:
@@ -51,7 +53,8 @@ TEST_F(ProgramTest, TheWrongWorldIsRefused) {
 TEST_F(ProgramTest, AnImportThatNobodyGrantsIsNamed) {
   const Error error = refused(R"((component (import "foo:bar/baz@1.0.0" (instance (export "f" (func))))
     (core module $m (func (export "run"))) (core instance $i (instantiate $m))
-    (func (export "run") (canon lift (core func $i "run")))))", Entry::kExport);
+    (func (export "run") (canon lift (core func $i "run")))))",
+                              Entry::kExport);
   EXPECT_EQ(error.code, ErrorCode::kInvalid);
   EXPECT_EQ(error.text.rfind("imports foo:bar/baz@1.0.0, which this node does not offer", 0), 0u) << error.text;
 }

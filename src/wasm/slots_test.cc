@@ -43,7 +43,8 @@ TEST(SlotsTest, NeverOversellsUnderContention) {
       for (int i = 0; i < kRounds; ++i) {
         const auto count = static_cast<std::uint32_t>(1 + i % 30);
         if (!slots.take(count, t)) continue;
-        if (out.fetch_add(static_cast<int>(count)) + static_cast<int>(count) > static_cast<int>(kTotal)) oversold = true;
+        if (out.fetch_add(static_cast<int>(count)) + static_cast<int>(count) > static_cast<int>(kTotal))
+          oversold = true;
         out.fetch_sub(static_cast<int>(count));
         slots.give(count, (t + static_cast<unsigned>(i)) % 3);
       }

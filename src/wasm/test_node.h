@@ -65,7 +65,8 @@ class LogLines {
 class TestNode {
  public:
   explicit TestNode(EngineOptions options = {.guests_max = 64, .workers = 2})
-      : engine(open_engine(options)), runtime({.workers = 2}, {.clock = clock, .entropy = entropy, .reactors = reactors, .log = &lines.log}) {}
+      : engine(open_engine(options)),
+        runtime({.workers = 2}, {.clock = clock, .entropy = entropy, .reactors = reactors, .log = &lines.log}) {}
 
   std::shared_ptr<GuestMaker> maker(std::string_view wasm, Entry entry, Capabilities capabilities = {}) {
     Result<std::shared_ptr<Program>> program = Program::from_bytes(

@@ -1,9 +1,10 @@
 // Ticker: ends the slice of guests that run, from a thread of its own that sleeps while none does.
 //
-// Each worker has a flag on a cache line of its own: it says that a guest runs there. The ticker looks at the flags once
-// a tick and calls `tick` when one was set since it last looked. After kIdleTicksMax ticks without any it goes to sleep:
-// it says so in asleep_ and looks at the flags once more; whoever sets a flag looks at asleep_ afterwards. Both are
-// sequentially consistent, so at least one of the two sees the other and no guest runs while the ticker sleeps for good.
+// Each worker has a flag on a cache line of its own: it says that a guest runs there. The ticker looks at the flags
+// once a tick and calls `tick` when one was set since it last looked. After kIdleTicksMax ticks without any it goes to
+// sleep: it says so in asleep_ and looks at the flags once more; whoever sets a flag looks at asleep_ afterwards. Both
+// are sequentially consistent, so at least one of the two sees the other and no guest runs while the ticker sleeps for
+// good.
 #pragma once
 
 #include <atomic>
@@ -30,7 +31,8 @@ class Ticker {
     Flag& flag = flags_[slot < slot_count_ ? slot : slot_count_];
     // seq_cst: see above. A count, because threads without a slot share one.
     flag.running.fetch_add(1);
-    if (asleep_.load() != 0) [[unlikely]] wake();
+    if (asleep_.load() != 0) [[unlikely]]
+      wake();
   }
   void leave(unsigned slot) noexcept {
     flags_[slot < slot_count_ ? slot : slot_count_].running.fetch_sub(1, std::memory_order_release);

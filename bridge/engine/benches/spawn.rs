@@ -44,7 +44,11 @@ fn main() {
             scope.spawn(|| {
                 let mut world = World::new();
                 let context = (&raw mut *world).cast();
-                let waker = rusm_waker { wake: None, context, id: 1 };
+                let waker = rusm_waker {
+                    wake: None,
+                    context,
+                    id: 1,
+                };
                 let mut count = 0;
                 unsafe { rusm_thread_enter(engine.raw()) };
                 while start.elapsed() < Duration::from_secs(seconds) {

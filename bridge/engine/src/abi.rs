@@ -16,10 +16,16 @@ pub struct rusm_bytes {
 }
 
 impl rusm_bytes {
-    pub const EMPTY: rusm_bytes = rusm_bytes { ptr: ptr::null(), len: 0 };
+    pub const EMPTY: rusm_bytes = rusm_bytes {
+        ptr: ptr::null(),
+        len: 0,
+    };
 
     pub fn of(slice: &[u8]) -> rusm_bytes {
-        rusm_bytes { ptr: slice.as_ptr(), len: slice.len() }
+        rusm_bytes {
+            ptr: slice.as_ptr(),
+            len: slice.len(),
+        }
     }
 
     /// # Safety
@@ -38,7 +44,10 @@ impl rusm_bytes {
         // SAFETY: forwarded to the caller.
         match std::str::from_utf8(unsafe { self.as_slice() }) {
             Ok(text) => Ok(text.to_owned()),
-            Err(_) => Err(Failure::new(rusm_status::INVALID_ARGUMENT, format!("{what} is not UTF-8"))),
+            Err(_) => Err(Failure::new(
+                rusm_status::INVALID_ARGUMENT,
+                format!("{what} is not UTF-8"),
+            )),
         }
     }
 }
@@ -52,14 +61,22 @@ pub struct rusm_buffer {
 }
 
 impl rusm_buffer {
-    pub const EMPTY: rusm_buffer = rusm_buffer { ptr: ptr::null_mut(), len: 0, capacity: 0 };
+    pub const EMPTY: rusm_buffer = rusm_buffer {
+        ptr: ptr::null_mut(),
+        len: 0,
+        capacity: 0,
+    };
 
     pub fn from_vec(bytes: Vec<u8>) -> rusm_buffer {
         if bytes.capacity() == 0 {
             return rusm_buffer::EMPTY;
         }
         let mut bytes = std::mem::ManuallyDrop::new(bytes);
-        rusm_buffer { ptr: bytes.as_mut_ptr(), len: bytes.len(), capacity: bytes.capacity() }
+        rusm_buffer {
+            ptr: bytes.as_mut_ptr(),
+            len: bytes.len(),
+            capacity: bytes.capacity(),
+        }
     }
 
     pub fn from_text(text: String) -> rusm_buffer {
@@ -110,7 +127,10 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(status: rusm_status, text: impl Into<String>) -> Failure {
-        Failure { status, text: text.into() }
+        Failure {
+            status,
+            text: text.into(),
+        }
     }
 
     pub fn null(what: &str) -> Failure {

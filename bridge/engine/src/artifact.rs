@@ -9,8 +9,8 @@ use crate::abi::{Failure, call, rusm_buffer, rusm_bytes, rusm_status};
 use crate::engine::rusm_engine;
 use std::borrow::Cow;
 use wasmparser::{Instance, Parser, Payload};
-use wasmtime::component::types::ComponentItem;
 use wasmtime::component::Component;
+use wasmtime::component::types::ComponentItem;
 use wasmtime::{Module, ResourcesRequired};
 
 /// Changes with the layout of an artifact.
@@ -58,10 +58,18 @@ pub const MODULE_COMMAND_EXPORT: &str = "_start";
 impl rusm_component {
     pub fn info(&self) -> rusm_component_info {
         let (is_component, entries, resources) = match &self.code {
-            Code::Component(component) => (true, component_entries(self.engine, component), component.resources_required()),
+            Code::Component(component) => (
+                true,
+                component_entries(self.engine, component),
+                component.resources_required(),
+            ),
             Code::Module(module) => {
                 let command = module.get_export_index(MODULE_COMMAND_EXPORT).is_some();
-                (false, if command { RUSM_ENTRY_BIT_COMMAND } else { 0 }, Some(module.resources_required()))
+                (
+                    false,
+                    if command { RUSM_ENTRY_BIT_COMMAND } else { 0 },
+                    Some(module.resources_required()),
+                )
             }
         };
         let resources = resources.unwrap_or(ResourcesRequired {
@@ -76,7 +84,10 @@ impl rusm_component {
             core_instances: self.core_instances,
             memories: resources.num_memories,
             tables: resources.num_tables,
-            memory_bytes_initial: resources.max_initial_memory_size.unwrap_or(0).saturating_mul(WASM_PAGE_BYTES),
+            memory_bytes_initial: resources
+                .max_initial_memory_size
+                .unwrap_or(0)
+                .saturating_mul(WASM_PAGE_BYTES),
         }
     }
 }
@@ -162,7 +173,11 @@ unsafe fn load(engine: &'static rusm_engine, artifact: &[u8]) -> Result<rusm_com
         Code::Module(module) => module.initialize_copy_on_write_image(),
     };
     prepared.map_err(|error| Failure::new(rusm_status::SYSTEM, format!("cannot map the memory image: {error:#}")))?;
-    Ok(rusm_component { engine, code, core_instances: u32::from_le_bytes([c0, c1, c2, c3]) })
+    Ok(rusm_component {
+        engine,
+        code,
+        core_instances: u32::from_le_bytes([c0, c1, c2, c3]),
+    })
 }
 
 /// Validates and compiles a component or a core module, binary or text, into an artifact for `rusm_component_load`.

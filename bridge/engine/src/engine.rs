@@ -90,7 +90,10 @@ impl rusm_engine {
     fn new(config: &rusm_engine_config, host: &rusm_host) -> Result<rusm_engine, Failure> {
         let host = HostTable::new(host)?;
         let engine = Engine::new(&wasmtime_config(config)?).map_err(|error| {
-            Failure::new(rusm_status::SYSTEM, format!("the WebAssembly engine does not start: {error:#}"))
+            Failure::new(
+                rusm_status::SYSTEM,
+                format!("the WebAssembly engine does not start: {error:#}"),
+            )
         })?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -99,8 +102,19 @@ impl rusm_engine {
             .enable_io()
             .enable_time()
             .build()
-            .map_err(|error| Failure::new(rusm_status::SYSTEM, format!("cannot start the threads for I/O: {error}")))?;
-        Ok(rusm_engine { engine, host, runtime, component_linker: OnceLock::new(), module_linker: OnceLock::new() })
+            .map_err(|error| {
+                Failure::new(
+                    rusm_status::SYSTEM,
+                    format!("cannot start the threads for I/O: {error}"),
+                )
+            })?;
+        Ok(rusm_engine {
+            engine,
+            host,
+            runtime,
+            component_linker: OnceLock::new(),
+            module_linker: OnceLock::new(),
+        })
     }
 
     pub fn wasmtime(&self) -> &Engine {
@@ -113,14 +127,16 @@ impl rusm_engine {
 
     pub fn component_linker(&self) -> Result<&wasmtime::component::Linker<Guest>, Failure> {
         let linker = self.component_linker.get_or_init(|| {
-            imports::component_linker(&self.engine).map_err(|error| format!("cannot set up the imports of components: {error:#}"))
+            imports::component_linker(&self.engine)
+                .map_err(|error| format!("cannot set up the imports of components: {error:#}"))
         });
         linker.as_ref().map_err(|text| internal(text))
     }
 
     pub fn module_linker(&self) -> Result<&wasmtime::Linker<Guest>, Failure> {
         let linker = self.module_linker.get_or_init(|| {
-            imports::module_linker(&self.engine).map_err(|error| format!("cannot set up the imports of modules: {error:#}"))
+            imports::module_linker(&self.engine)
+                .map_err(|error| format!("cannot set up the imports of modules: {error:#}"))
         });
         linker.as_ref().map_err(|text| internal(text))
     }

@@ -68,15 +68,33 @@ impl Ending {
                 None => (classify(&error, guest), 0, Some(error)),
             },
         };
-        Ending { kind, code, memory_bytes_peak, error, text: String::new() }
+        Ending {
+            kind,
+            code,
+            memory_bytes_peak,
+            error,
+            text: String::new(),
+        }
     }
 
     pub fn host_error(text: impl Into<String>) -> Ending {
-        Ending { kind: rusm_exit_kind::HOST_ERROR, code: 0, memory_bytes_peak: 0, error: None, text: text.into() }
+        Ending {
+            kind: rusm_exit_kind::HOST_ERROR,
+            code: 0,
+            memory_bytes_peak: 0,
+            error: None,
+            text: text.into(),
+        }
     }
 
     pub fn panic(payload: &(dyn Any + Send)) -> Ending {
-        Ending { kind: rusm_exit_kind::PANIC, code: 0, memory_bytes_peak: 0, error: None, text: panic_text(payload) }
+        Ending {
+            kind: rusm_exit_kind::PANIC,
+            code: 0,
+            memory_bytes_peak: 0,
+            error: None,
+            text: panic_text(payload),
+        }
     }
 
     pub fn is_normal(&self) -> bool {
@@ -89,7 +107,10 @@ impl Ending {
             (None, rusm_exit_kind::EXIT_CODE) => format!("exited with code {}", self.code),
             (None, _) => self.text,
         };
-        let backtrace = self.error.as_ref().and_then(|error| error.downcast_ref::<WasmBacktrace>());
+        let backtrace = self
+            .error
+            .as_ref()
+            .and_then(|error| error.downcast_ref::<WasmBacktrace>());
         rusm_exit {
             kind: self.kind,
             code: self.code,
@@ -117,7 +138,11 @@ fn classify(error: &Error, guest: &Guest) -> rusm_exit_kind {
     if guest.limits.table_refused() {
         return rusm_exit_kind::TABLE_LIMIT;
     }
-    if trap.is_some() { rusm_exit_kind::TRAP } else { rusm_exit_kind::HOST_ERROR }
+    if trap.is_some() {
+        rusm_exit_kind::TRAP
+    } else {
+        rusm_exit_kind::HOST_ERROR
+    }
 }
 
 /// The chain of causes without the backtrace, which is reported on its own.

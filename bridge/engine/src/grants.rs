@@ -88,7 +88,10 @@ impl rusm_grants {
     /// Builds the context behind the WASI interfaces. Fails when a folder cannot be opened.
     pub(crate) fn wasi(&self, host: Host) -> wasmtime::Result<WasiCtxBuilder> {
         let mut builder = WasiCtx::builder();
-        builder.args(&self.args).envs(&self.env).max_random_size(self.random_bytes_max);
+        builder
+            .args(&self.args)
+            .envs(&self.env)
+            .max_random_size(self.random_bytes_max);
         match self.stdio {
             rusm_stdio::NONE => {}
             rusm_stdio::LOG => {
@@ -98,15 +101,27 @@ impl rusm_grants {
                 builder.inherit_stdio();
             }
         }
-        builder.allow_tcp(self.network).allow_udp(self.network).allow_ip_name_lookup(self.network);
+        builder
+            .allow_tcp(self.network)
+            .allow_udp(self.network)
+            .allow_ip_name_lookup(self.network);
         if self.network {
             builder.inherit_network();
         }
         for preopen in &self.preopens {
-            let permissions = if preopen.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
-            builder.preopened_dir(&preopen.host_path, &preopen.guest_path, permissions).map_err(|error| {
-                error.context(format!("cannot open the folder {} for the guest", preopen.host_path.display()))
-            })?;
+            let permissions = if preopen.read_only {
+                FsPerms::ReadOnly
+            } else {
+                FsPerms::ReadWrite
+            };
+            builder
+                .preopened_dir(&preopen.host_path, &preopen.guest_path, permissions)
+                .map_err(|error| {
+                    error.context(format!(
+                        "cannot open the folder {} for the guest",
+                        preopen.host_path.display()
+                    ))
+                })?;
         }
         Ok(builder)
     }
@@ -135,7 +150,12 @@ unsafe fn build(config: &rusm_grants_config) -> Result<rusm_grants, Failure> {
         0 => rusm_stdio::NONE,
         1 => rusm_stdio::LOG,
         2 => rusm_stdio::INHERIT,
-        other => return Err(Failure::new(rusm_status::INVALID_ARGUMENT, format!("{other} is no way of standard streams"))),
+        other => {
+            return Err(Failure::new(
+                rusm_status::INVALID_ARGUMENT,
+                format!("{other} is no way of standard streams"),
+            ));
+        }
     };
     let (mut args, mut env, mut preopens) = (Vec::new(), Vec::new(), Vec::new());
     // SAFETY: by contract; the same for the texts below.
@@ -144,7 +164,9 @@ unsafe fn build(config: &rusm_grants_config) -> Result<rusm_grants, Failure> {
     }
     for pair in unsafe { items(config.env, config.env_count) } {
         let name = unsafe { pair.name.to_text("the name of an environment variable") }?;
-        env.push((name, unsafe { pair.value.to_text("the value of an environment variable") }?));
+        env.push((name, unsafe {
+            pair.value.to_text("the value of an environment variable")
+        }?));
     }
     for preopen in unsafe { items(config.preopens, config.preopen_count) } {
         preopens.push(Preopen {
@@ -156,9 +178,18 @@ unsafe fn build(config: &rusm_grants_config) -> Result<rusm_grants, Failure> {
     Ok(rusm_grants {
         memory_bytes_max: config.memory_bytes_max,
         table_elements_max: config.table_elements_max,
-        hostcall_bytes_max: config.hostcall_bytes_max.try_into().map_err(|_| too_large("hostcall_bytes_max"))?,
-        resources_max: config.resources_max.try_into().map_err(|_| too_large("resources_max"))?,
-        http_fields_bytes_max: config.http_fields_bytes_max.try_into().map_err(|_| too_large("http_fields_bytes_max"))?,
+        hostcall_bytes_max: config
+            .hostcall_bytes_max
+            .try_into()
+            .map_err(|_| too_large("hostcall_bytes_max"))?,
+        resources_max: config
+            .resources_max
+            .try_into()
+            .map_err(|_| too_large("resources_max"))?,
+        http_fields_bytes_max: config
+            .http_fields_bytes_max
+            .try_into()
+            .map_err(|_| too_large("http_fields_bytes_max"))?,
         random_bytes_max: config.random_bytes_max,
         stdio,
         network: config.network,

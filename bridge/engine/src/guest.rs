@@ -7,8 +7,8 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, ResourceLimiter, Result, Store, StoreContextMut, UpdateDeadline};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView};
 use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, WasiHttpHooks, WasiHttpView};
+use wasmtime_wasi_http::{ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView};
 
 /// Bytes that a guest may write to a body before the embedder took them.
 const BODY_CHUNK_BYTES: usize = 64 * 1024;
@@ -60,7 +60,13 @@ impl ResourceLimiter for Limits {
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
-        let granted = grow(&mut self.table_elements, self.table_elements_max, current, desired, maximum);
+        let granted = grow(
+            &mut self.table_elements,
+            self.table_elements_max,
+            current,
+            desired,
+            maximum,
+        );
         self.table_refused |= !granted;
         Ok(granted)
     }
@@ -74,7 +80,10 @@ impl ResourceLimiter for Limits {
 /// Denies outgoing requests and keeps bodies in small pieces.
 struct HttpHooks;
 
-type SentResponse = (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>);
+type SentResponse = (
+    http::Response<WasiBody>,
+    Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>,
+);
 
 impl WasiHttpHooks for HttpHooks {
     fn is_forbidden_header(&mut self, name: &http::HeaderName) -> bool {
@@ -200,12 +209,19 @@ impl WasiView for Guest {
             // Grants that can fail were built by `prepare`; what is left cannot, and an empty context grants nothing.
             Box::new(grants.wasi(host).map(|mut builder| builder.build()).unwrap_or_default())
         });
-        WasiCtxView { ctx, table: &mut self.table }
+        WasiCtxView {
+            ctx,
+            table: &mut self.table,
+        }
     }
 }
 
 impl WasiHttpView for Guest {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { hooks: &mut self.hooks, table: &mut self.table, ctx: &mut self.http }
+        WasiHttpCtxView {
+            hooks: &mut self.hooks,
+            table: &mut self.table,
+            ctx: &mut self.http,
+        }
     }
 }

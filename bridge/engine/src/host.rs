@@ -60,15 +60,22 @@ pub struct rusm_host {
     /// Fills in the request that an HTTP program answers. False: there is none, the instance exits with RUSM_EXIT_KIND_HOST_ERROR.
     pub http_head: Option<unsafe extern "C" fn(context: *mut c_void, head: *mut rusm_http_head) -> bool>,
     /// Reads from the request body into `data`: a value of rusm_io.
-    pub http_read: Option<unsafe extern "C" fn(context: *mut c_void, data: *mut u8, capacity: usize, count: *mut usize) -> u32>,
+    pub http_read:
+        Option<unsafe extern "C" fn(context: *mut c_void, data: *mut u8, capacity: usize, count: *mut usize) -> u32>,
     /// The guest's answer, at most once: RUSM_IO_OK, or RUSM_IO_BROKEN when nobody wants it any more.
     pub http_respond: Option<
-        unsafe extern "C" fn(context: *mut c_void, status: u16, headers: *const rusm_http_header, header_count: usize) -> u32,
+        unsafe extern "C" fn(
+            context: *mut c_void,
+            status: u16,
+            headers: *const rusm_http_header,
+            header_count: usize,
+        ) -> u32,
     >,
     /// The guest answered with an error code instead of a response, at most once and never beside `http_respond`.
     pub http_respond_error: Option<unsafe extern "C" fn(context: *mut c_void, text: rusm_bytes)>,
     /// Writes to the response body: a value of rusm_io.
-    pub http_write: Option<unsafe extern "C" fn(context: *mut c_void, data: *const u8, len: usize, count: *mut usize) -> u32>,
+    pub http_write:
+        Option<unsafe extern "C" fn(context: *mut c_void, data: *const u8, len: usize, count: *mut usize) -> u32>,
     /// The response body is complete (true) or broken off (false); exactly once after a successful `http_respond`,
     /// except when the instance is dropped before.
     pub http_finish: Option<unsafe extern "C" fn(context: *mut c_void, complete: bool)>,
@@ -95,7 +102,9 @@ impl HostTable {
             http_head: host.http_head.ok_or_else(|| Failure::null("host.http_head"))?,
             http_read: host.http_read.ok_or_else(|| Failure::null("host.http_read"))?,
             http_respond: host.http_respond.ok_or_else(|| Failure::null("host.http_respond"))?,
-            http_respond_error: host.http_respond_error.ok_or_else(|| Failure::null("host.http_respond_error"))?,
+            http_respond_error: host
+                .http_respond_error
+                .ok_or_else(|| Failure::null("host.http_respond_error"))?,
             http_write: host.http_write.ok_or_else(|| Failure::null("host.http_write"))?,
             http_finish: host.http_finish.ok_or_else(|| Failure::null("host.http_finish"))?,
         })

@@ -8,10 +8,10 @@
 //! 3. When the guest has returned, its store is gone and its slot free; what is left of the body is still pumped.
 //! 4. A body that does not have the length that its Content-Length promised is broken off, never completed.
 
+use crate::abi::rusm_bytes;
 use crate::exit::Ending;
 use crate::guest::Guest;
 use crate::host::{Host, Moved, rusm_http_head, rusm_http_header};
-use crate::abi::rusm_bytes;
 use bytes::{Buf, Bytes};
 use http::header::CONTENT_LENGTH;
 use http::uri::{Authority, PathAndQuery};
@@ -77,7 +77,9 @@ type IncomingRequest = (Scheme, Request<RequestBody>);
 
 /// The request that the embedder holds ready; Err is the ending of an instance that has none it can answer.
 fn incoming(host: Host, guest: &Guest) -> Result<IncomingRequest, Ending> {
-    let head = host.http_head().ok_or_else(|| Ending::host_error("there is no request to answer"))?;
+    let head = host
+        .http_head()
+        .ok_or_else(|| Ending::host_error("there is no request to answer"))?;
     // SAFETY: the embedder keeps the head valid while the instance lives.
     unsafe { request(host, &head) }.ok_or_else(|| {
         if host.http_respond(StatusCode::BAD_REQUEST.as_u16(), &[]) {
@@ -136,8 +138,14 @@ fn respond(host: Host, is_head: bool, response: Response<HyperOutgoingBody>) -> 
         return None;
     }
     let bodiless = is_head || parts.status == StatusCode::NOT_MODIFIED || parts.status == StatusCode::NO_CONTENT;
-    let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    Some(Outgoing { body, length: if bodiless { None } else { length } })
+    let length = parts
+        .headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    Some(Outgoing {
+        body,
+        length: if bodiless { None } else { length },
+    })
 }
 
 async fn handle(
@@ -152,15 +160,19 @@ async fn handle(
     let proxy = pre.instantiate_async(&mut *store).await?;
     let mut view = store.data_mut().http();
     let incoming = view.new_incoming_request(scheme, request)?;
-    let outparam = view.new_response_outparam_from_callback(move |answer: Result<Response<HyperOutgoingBody>, ErrorCode>| {
-        match answer {
-            Ok(response) => {
-                *slot.lock().unwrap_or_else(PoisonError::into_inner) = respond(host, is_head, response);
+    let outparam =
+        view.new_response_outparam_from_callback(move |answer: Result<Response<HyperOutgoingBody>, ErrorCode>| {
+            match answer {
+                Ok(response) => {
+                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = respond(host, is_head, response);
+                }
+                Err(code) => host.http_respond_error(&format!("{code:?}")),
             }
-            Err(code) => host.http_respond_error(&format!("{code:?}")),
-        }
-    })?;
-    proxy.wasi_http_incoming_handler().call_handle(&mut *store, incoming, outparam).await?;
+        })?;
+    proxy
+        .wasi_http_incoming_handler()
+        .call_handle(&mut *store, incoming, outparam)
+        .await?;
     Ok(0)
 }
 
@@ -251,7 +263,12 @@ impl Exchange {
         Exchange {
             guest: GuestState::Running(Box::pin(run(pre, engine, guest, Arc::clone(&slot)))),
             slot,
-            pump: Pump { host, outgoing: None, chunk: Bytes::new(), sent: 0 },
+            pump: Pump {
+                host,
+                outgoing: None,
+                chunk: Bytes::new(),
+                sent: 0,
+            },
         }
     }
 

@@ -97,7 +97,11 @@ pub fn module_linker(engine: &Engine) -> Result<wasmtime::Linker<Guest>> {
 /// The component's imports that nobody here offers, if any, as a text.
 pub fn missing_of_component(engine: &Engine, component: &Component) -> Option<String> {
     let ty = component.component_type();
-    let missing: Vec<&str> = ty.imports(engine).map(|(name, _)| name).filter(|name| !offered(name)).collect();
+    let missing: Vec<&str> = ty
+        .imports(engine)
+        .map(|(name, _)| name)
+        .filter(|name| !offered(name))
+        .collect();
     describe(&missing.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
 }
 
@@ -123,7 +127,12 @@ fn describe(missing: &[String]) -> Option<String> {
     if missing.is_empty() {
         return None;
     }
-    let mut text = missing.iter().take(NAMED_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let mut text = missing
+        .iter()
+        .take(NAMED_MAX)
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(", ");
     if missing.len() > NAMED_MAX {
         text.push_str(&format!(" and {} more", missing.len() - NAMED_MAX));
     }

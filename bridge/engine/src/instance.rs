@@ -61,7 +61,10 @@ async fn run_export(
     let mut store = guest.into_store(engine);
     let result: Result<i32> = async {
         let instance = pre.instantiate_async(&mut store).await?;
-        instance.get_typed_func::<(), ()>(&mut store, index)?.call_async(&mut store, ()).await?;
+        instance
+            .get_typed_func::<(), ()>(&mut store, index)?
+            .call_async(&mut store, ())
+            .await?;
         Ok(0)
     }
     .await;
@@ -96,7 +99,10 @@ async fn run_module(
     let mut store = guest.into_store(engine);
     let result: Result<i32> = async {
         let instance = pre.instantiate_async(&mut store).await?;
-        instance.get_typed_func::<(), ()>(&mut store, name)?.call_async(&mut store, ()).await?;
+        instance
+            .get_typed_func::<(), ()>(&mut store, name)?
+            .call_async(&mut store, ())
+            .await?;
         Ok(0)
     }
     .await;
@@ -112,7 +118,11 @@ impl rusm_instance {
             Entry::Export { pre, index } => Task::Plain(Box::pin(run_export(pre, index, engine, guest))),
             Entry::Module { pre, name } => Task::Plain(Box::pin(run_module(pre, name, engine, guest))),
         };
-        rusm_instance { program, task, wake: WakeSlot::new() }
+        rusm_instance {
+            program,
+            task,
+            wake: WakeSlot::new(),
+        }
     }
 
     fn resume(&mut self) -> rusm_step {
@@ -140,7 +150,11 @@ fn poll(task: &mut Task, cx: &mut Context<'_>) -> Poll<Ending> {
     match task {
         Task::Plain(future) => future.as_mut().poll(cx),
         Task::Http(exchange) => exchange.poll(cx),
-        Task::Ended(ending) => Poll::Ready(ending.take().unwrap_or_else(|| Ending::host_error("resumed after its end"))),
+        Task::Ended(ending) => Poll::Ready(
+            ending
+                .take()
+                .unwrap_or_else(|| Ending::host_error("resumed after its end")),
+        ),
     }
 }
 
@@ -293,7 +307,10 @@ mod tests {
             let mut store = wasmtime::Store::new(&engine, ());
             let result: Result<()> = async {
                 let instance = pre.instantiate_async(&mut store).await?;
-                instance.get_typed_func::<(), ()>(&mut store, "run")?.call_async(&mut store, ()).await
+                instance
+                    .get_typed_func::<(), ()>(&mut store, "run")?
+                    .call_async(&mut store, ())
+                    .await
             }
             .await;
             Ending::host_error(format!("{result:?}"))

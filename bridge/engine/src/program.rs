@@ -28,8 +28,14 @@ pub enum rusm_entry {
 pub enum Entry {
     Http(ProxyPre<Guest>),
     Command(CommandPre<Guest>),
-    Export { pre: wasmtime::component::InstancePre<Guest>, index: ComponentExportIndex },
-    Module { pre: wasmtime::InstancePre<Guest>, name: String },
+    Export {
+        pre: wasmtime::component::InstancePre<Guest>,
+        index: ComponentExportIndex,
+    },
+    Module {
+        pre: wasmtime::InstancePre<Guest>,
+        name: String,
+    },
 }
 
 /// Threads: any; immutable.
@@ -50,12 +56,24 @@ fn refused(error: wasmtime::Error) -> Failure {
 fn exports(engine: &rusm_engine, component: &Component) -> String {
     let ty = component.component_type();
     let names: Vec<&str> = ty.exports(engine.wasmtime()).map(|(name, _)| name).collect();
-    if names.is_empty() { "it exports nothing".to_owned() } else { format!("it exports {}", names.join(", ")) }
+    if names.is_empty() {
+        "it exports nothing".to_owned()
+    } else {
+        format!("it exports {}", names.join(", "))
+    }
 }
 
-fn component_entry(engine: &rusm_engine, component: &Component, entry: rusm_entry, name: &str) -> Result<Entry, Failure> {
+fn component_entry(
+    engine: &rusm_engine,
+    component: &Component,
+    entry: rusm_entry,
+    name: &str,
+) -> Result<Entry, Failure> {
     let ty = component.component_type();
-    let has = |prefix: &str| ty.exports(engine.wasmtime()).any(|(export, _)| export.starts_with(prefix));
+    let has = |prefix: &str| {
+        ty.exports(engine.wasmtime())
+            .any(|(export, _)| export.starts_with(prefix))
+    };
     match entry {
         rusm_entry::HTTP if !has(HTTP_EXPORT) => {
             return Err(unsupported(format!(
@@ -70,9 +88,19 @@ fn component_entry(engine: &rusm_engine, component: &Component, entry: rusm_entr
             )));
         }
         rusm_entry::EXPORT => match ty.get_export(engine.wasmtime(), name).map(|export| export.ty) {
-            Some(ComponentItem::ComponentFunc(function)) if function.params().len() == 0 && function.results().len() == 0 => {}
-            Some(_) => return Err(unsupported(format!("exports `{name}`, but not as a function without parameters and results"))),
-            None => return Err(unsupported(format!("does not export a function `{name}`; {}", exports(engine, component)))),
+            Some(ComponentItem::ComponentFunc(function))
+                if function.params().len() == 0 && function.results().len() == 0 => {}
+            Some(_) => {
+                return Err(unsupported(format!(
+                    "exports `{name}`, but not as a function without parameters and results"
+                )));
+            }
+            None => {
+                return Err(unsupported(format!(
+                    "does not export a function `{name}`; {}",
+                    exports(engine, component)
+                )));
+            }
         },
         _ => {}
     }
@@ -84,7 +112,9 @@ fn component_entry(engine: &rusm_engine, component: &Component, entry: rusm_entr
         rusm_entry::HTTP => Entry::Http(ProxyPre::new(pre).map_err(refused)?),
         rusm_entry::COMMAND => Entry::Command(CommandPre::new(pre).map_err(refused)?),
         rusm_entry::EXPORT => {
-            let index = component.get_export_index(None, name).ok_or_else(|| unsupported(format!("does not export `{name}`")))?;
+            let index = component
+                .get_export_index(None, name)
+                .ok_or_else(|| unsupported(format!("does not export `{name}`")))?;
             Entry::Export { pre, index }
         }
     })
@@ -93,21 +123,30 @@ fn component_entry(engine: &rusm_engine, component: &Component, entry: rusm_entr
 fn module_entry(engine: &rusm_engine, module: &Module, entry: rusm_entry, name: &str) -> Result<Entry, Failure> {
     let name = match entry {
         rusm_entry::HTTP => {
-            return Err(unsupported("is a core module; only a component can answer HTTP requests (wasi:http/incoming-handler@0.2)"));
+            return Err(unsupported(
+                "is a core module; only a component can answer HTTP requests (wasi:http/incoming-handler@0.2)",
+            ));
         }
         rusm_entry::COMMAND => MODULE_COMMAND_EXPORT,
         rusm_entry::EXPORT => name,
     };
     match module.get_export(name) {
         Some(ExternType::Func(function)) if function.params().len() == 0 && function.results().len() == 0 => {}
-        Some(_) => return Err(unsupported(format!("exports `{name}`, but not as a function without parameters and results"))),
+        Some(_) => {
+            return Err(unsupported(format!(
+                "exports `{name}`, but not as a function without parameters and results"
+            )));
+        }
         None => return Err(unsupported(format!("does not export a function `{name}`"))),
     }
     if let Some(text) = imports::missing_of_module(module) {
         return Err(unsupported(text));
     }
     let pre = engine.module_linker()?.instantiate_pre(module).map_err(refused)?;
-    Ok(Entry::Module { pre, name: name.to_owned() })
+    Ok(Entry::Module {
+        pre,
+        name: name.to_owned(),
+    })
 }
 
 /// Resolves imports and exports. `name` is the function's name for RUSM_ENTRY_EXPORT and ignored otherwise.
@@ -136,7 +175,12 @@ pub unsafe extern "C" fn rusm_program_new(
                 0 => rusm_entry::HTTP,
                 1 => rusm_entry::COMMAND,
                 2 => rusm_entry::EXPORT,
-                other => return Err(Failure::new(rusm_status::INVALID_ARGUMENT, format!("{other} is no entry"))),
+                other => {
+                    return Err(Failure::new(
+                        rusm_status::INVALID_ARGUMENT,
+                        format!("{other} is no entry"),
+                    ));
+                }
             };
             let name = name.to_text("the name of the function")?;
             let engine = component.engine;

@@ -51,7 +51,11 @@ pub struct WakeSlot {
 impl WakeSlot {
     pub fn new() -> WakeSlot {
         WakeSlot {
-            target: Cell::new(rusm_waker { wake: None, context: ptr::null_mut(), id: 0 }),
+            target: Cell::new(rusm_waker {
+                wake: None,
+                context: ptr::null_mut(),
+                id: 0,
+            }),
             shared: OnceCell::new(),
         }
     }
@@ -59,7 +63,9 @@ impl WakeSlot {
     /// Takes effect for wakers made from now on; copies made before keep their target.
     pub fn set_target(&mut self, target: rusm_waker) {
         let old = self.target.replace(target);
-        if (old.wake.map(|f| f as usize), old.context, old.id) != (target.wake.map(|f| f as usize), target.context, target.id) {
+        if (old.wake.map(|f| f as usize), old.context, old.id)
+            != (target.wake.map(|f| f as usize), target.context, target.id)
+        {
             self.shared.take();
         }
     }
@@ -89,7 +95,11 @@ impl Frame {
                 CURRENT.set(self.0);
             }
         }
-        let frame = Frame { slot, woken: Cell::new(false), out_of_budget: Cell::new(false) };
+        let frame = Frame {
+            slot,
+            woken: Cell::new(false),
+            out_of_budget: Cell::new(false),
+        };
         // SAFETY: the slot outlives this call, and so the borrowed waker, which nothing can keep without cloning it.
         let waker = unsafe { Waker::from_raw(RawWaker::new(ptr::from_ref(slot).cast(), &BORROWED)) };
         let waker = std::mem::ManuallyDrop::new(waker);
@@ -158,7 +168,11 @@ unsafe fn wake_shared(data: *const ()) {
 
 unsafe fn wake_shared_by_ref(data: *const ()) {
     let data = data.cast::<SharedWaker>();
-    if !note_wake(|slot| slot.shared.get().is_some_and(|shared| ptr::eq(Arc::as_ptr(shared), data))) {
+    if !note_wake(|slot| {
+        slot.shared
+            .get()
+            .is_some_and(|shared| ptr::eq(Arc::as_ptr(shared), data))
+    }) {
         // SAFETY: a shared waker owns one count.
         unsafe { &*data }.call();
     }
@@ -209,7 +223,11 @@ mod tests {
 
     fn slot(counter: &AtomicU64, id: u64) -> WakeSlot {
         let mut slot = WakeSlot::new();
-        slot.set_target(rusm_waker { wake: Some(count), context: ptr::from_ref(counter).cast_mut().cast(), id });
+        slot.set_target(rusm_waker {
+            wake: Some(count),
+            context: ptr::from_ref(counter).cast_mut().cast(),
+            id,
+        });
         slot
     }
 

@@ -8,7 +8,12 @@ fn the_header_is_up_to_date() {
     let checked_in = engine.join("../include/rusm_bridge.h");
     let config = cbindgen::Config::from_file(engine.join("cbindgen.toml")).unwrap();
     let mut generated = Vec::new();
-    cbindgen::Builder::new().with_crate(engine).with_config(config).generate().unwrap().write(&mut generated);
+    cbindgen::Builder::new()
+        .with_crate(engine)
+        .with_config(config)
+        .generate()
+        .unwrap()
+        .write(&mut generated);
     let generated = String::from_utf8(generated).unwrap();
     if std::env::var_os("RUSM_RENEW_HEADER").is_some() {
         std::fs::create_dir_all(checked_in.parent().unwrap()).unwrap();

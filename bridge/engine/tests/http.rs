@@ -21,7 +21,11 @@ impl Node {
     fn new() -> Node {
         let engine = Engine::new(&small_config());
         let program = engine.program(GUEST, rusm_entry::HTTP, "").unwrap();
-        Node { engine, program, grants: Grants::new(&grants_config()) }
+        Node {
+            engine,
+            program,
+            grants: Grants::new(&grants_config()),
+        }
     }
 
     fn answer(&self, world: &mut World) -> Exit {
@@ -40,7 +44,10 @@ impl Node {
 #[test]
 fn the_guest_is_recognised() {
     let info = Engine::new(&small_config()).describe(GUEST.as_bytes());
-    assert_eq!((info.entries, info.core_instances, info.memories), (RUSM_ENTRY_BIT_HTTP, 2, 1));
+    assert_eq!(
+        (info.entries, info.core_instances, info.memories),
+        (RUSM_ENTRY_BIT_HTTP, 2, 1)
+    );
 }
 
 #[test]
@@ -86,7 +93,10 @@ fn a_body_is_echoed_piece_by_piece_while_it_comes_in() {
 #[test]
 fn an_empty_request_body_ends_at_once() {
     let (world, exit) = Node::new().get("/echo");
-    assert_eq!((exit.kind, world.response_body.len(), world.finished), (rusm_exit_kind::NORMAL, 0, Some(true)));
+    assert_eq!(
+        (exit.kind, world.response_body.len(), world.finished),
+        (rusm_exit_kind::NORMAL, 0, Some(true))
+    );
 }
 
 #[test]
@@ -97,7 +107,11 @@ fn a_client_that_takes_nothing_holds_the_guest_back() {
     world.room = 10_000;
     let mut instance = Instance::new(&node.program, &node.grants, &mut world);
     assert_eq!(instance.resume(), rusm_step::WAITING);
-    assert_eq!(instance.resume(), rusm_step::WAITING, "resuming it without room changes nothing");
+    assert_eq!(
+        instance.resume(),
+        rusm_step::WAITING,
+        "resuming it without room changes nothing"
+    );
     let taken = |world: &World| world.response_body.len();
     drop(instance);
     assert_eq!(taken(&world), 10_000);
@@ -161,16 +175,25 @@ fn an_answer_may_be_an_error_or_missing() {
     assert_eq!((exit.kind, world.status), (rusm_exit_kind::NORMAL, None));
     assert_eq!(world.response_error.as_deref(), Some("ErrorCode::InternalError(None)"));
     let (world, exit) = node.get("/unanswered");
-    assert_eq!((exit.kind, world.status, world.response_error.is_none()), (rusm_exit_kind::NORMAL, None, true));
+    assert_eq!(
+        (exit.kind, world.status, world.response_error.is_none()),
+        (rusm_exit_kind::NORMAL, None, true)
+    );
 }
 
 #[test]
 fn a_trap_before_and_after_the_head() {
     let node = Node::new();
     let (world, exit) = node.get("/trap");
-    assert_eq!((exit.kind, world.status, world.finished), (rusm_exit_kind::TRAP, None, None));
+    assert_eq!(
+        (exit.kind, world.status, world.finished),
+        (rusm_exit_kind::TRAP, None, None)
+    );
     let (world, exit) = node.get("/after");
-    assert_eq!((exit.kind, world.status, world.finished), (rusm_exit_kind::TRAP, Some(200), Some(false)));
+    assert_eq!(
+        (exit.kind, world.status, world.finished),
+        (rusm_exit_kind::TRAP, Some(200), Some(false))
+    );
     let (world, exit) = node.get("/grow");
     assert_eq!((exit.kind, world.status), (rusm_exit_kind::MEMORY_LIMIT, None));
 }
@@ -186,7 +209,11 @@ fn a_target_that_is_no_uri_is_answered_without_the_guest() {
     let node = Node::new();
     for target in ["/a b", "no-slash here", "/\u{7f}\u{1}"] {
         let (world, exit) = node.get(target);
-        assert_eq!((exit.kind, world.status, world.finished), (rusm_exit_kind::NORMAL, Some(400), Some(true)), "{target}");
+        assert_eq!(
+            (exit.kind, world.status, world.finished),
+            (rusm_exit_kind::NORMAL, Some(400), Some(true)),
+            "{target}"
+        );
     }
     let mut world = World::new();
     world.method = String::new();

@@ -26,7 +26,13 @@ fn run(wasm: &str, entry: rusm_entry, name: &str, world: &mut World) -> common::
     let program = engine.program(wasm, entry, name).unwrap();
     let grants = Grants::new(&grants_config());
     let exit = Instance::new(&program, &grants, world).run();
-    assert_eq!(engine.pool(), rusm_pool_usage { unused_warm_memories: engine.pool().unused_warm_memories, ..Default::default() });
+    assert_eq!(
+        engine.pool(),
+        rusm_pool_usage {
+            unused_warm_memories: engine.pool().unused_warm_memories,
+            ..Default::default()
+        }
+    );
     exit
 }
 
@@ -52,18 +58,23 @@ fn memory_is_fresh_for_each_instance() {
     let grants = Grants::new(&grants_config());
     for _ in 0..50 {
         let mut world = World::new();
-        assert_eq!(Instance::new(&program, &grants, &mut world).run().kind, rusm_exit_kind::NORMAL);
+        assert_eq!(
+            Instance::new(&program, &grants, &mut world).run().kind,
+            rusm_exit_kind::NORMAL
+        );
     }
 }
 
 #[test]
 fn a_trap_names_its_cause_and_its_frames() {
-    let exit = run_component(
-        r#"(func $inner unreachable) (func $outer (call $inner)) (func (export "run") (call $outer))"#,
-    );
+    let exit =
+        run_component(r#"(func $inner unreachable) (func $outer (call $inner)) (func (export "run") (call $outer))"#);
     assert_eq!(exit.kind, rusm_exit_kind::TRAP);
     assert_eq!(exit.text, "wasm trap: wasm `unreachable` instruction executed");
-    let (inner, outer) = (exit.backtrace.find("inner").unwrap(), exit.backtrace.find("outer").unwrap());
+    let (inner, outer) = (
+        exit.backtrace.find("inner").unwrap(),
+        exit.backtrace.find("outer").unwrap(),
+    );
     assert!(inner < outer, "innermost first: {}", exit.backtrace);
 }
 
@@ -73,9 +84,16 @@ fn memory_beyond_the_limit_ends_as_memory_limit() {
         (loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable)"#;
     let exit = run_component(hog);
     assert_eq!(exit.kind, rusm_exit_kind::MEMORY_LIMIT);
-    assert!(exit.memory_bytes_peak <= 16 << 20 && exit.memory_bytes_peak > 14 << 20, "{}", exit.memory_bytes_peak);
+    assert!(
+        exit.memory_bytes_peak <= 16 << 20 && exit.memory_bytes_peak > 14 << 20,
+        "{}",
+        exit.memory_bytes_peak
+    );
     // One that does not even start.
-    assert_eq!(run_component(r#"(memory 500) (func (export "run"))"#).kind, rusm_exit_kind::MEMORY_LIMIT);
+    assert_eq!(
+        run_component(r#"(memory 500) (func (export "run"))"#).kind,
+        rusm_exit_kind::MEMORY_LIMIT
+    );
     // A guest that is refused and copes is fine.
     let copes = r#"(memory 1) (func (export "run") (drop (memory.grow (i32.const 500))))"#;
     assert_eq!(run_component(copes).kind, rusm_exit_kind::NORMAL);
@@ -143,18 +161,29 @@ fn a_suspended_guest_can_be_dropped_on_another_thread() {
 
 #[test]
 fn a_full_pool_is_reported_and_recovers() {
-    let config = rusm_engine_config { component_instances_max: 1, ..small_config() };
+    let config = rusm_engine_config {
+        component_instances_max: 1,
+        ..small_config()
+    };
     let engine = Engine::new(&config);
     let program = engine.program(component(SPIN), rusm_entry::EXPORT, "run").unwrap();
-    let quick = engine.program(component(r#"(func (export "run"))"#), rusm_entry::EXPORT, "run").unwrap();
+    let quick = engine
+        .program(component(r#"(func (export "run"))"#), rusm_entry::EXPORT, "run")
+        .unwrap();
     let grants = Grants::new(&grants_config());
     let (mut first, mut second) = (World::new(), World::new());
     first.ticks = [rusm_tick::YIELD].into();
     let mut spinning = Instance::new(&program, &grants, &mut first);
     assert_eq!(resume_ticking(&engine, &mut spinning), rusm_step::BUDGET);
-    assert_eq!(Instance::new(&quick, &grants, &mut second).run().kind, rusm_exit_kind::NO_CAPACITY);
+    assert_eq!(
+        Instance::new(&quick, &grants, &mut second).run().kind,
+        rusm_exit_kind::NO_CAPACITY
+    );
     drop(spinning);
-    assert_eq!(Instance::new(&quick, &grants, &mut second).run().kind, rusm_exit_kind::NORMAL);
+    assert_eq!(
+        Instance::new(&quick, &grants, &mut second).run().kind,
+        rusm_exit_kind::NORMAL
+    );
 }
 
 const PREVIEW1: &str = r#"(module
@@ -175,7 +204,10 @@ fn a_preview_1_command_writes_and_exits_with_its_code() {
     assert_eq!(exit.text, "exited with code 3");
     assert_eq!(world.log, [(2, "hello\n".to_owned())]);
     let zero = PREVIEW1.replace("(call $exit (i32.const 3))", "(call $exit (i32.const 0))");
-    assert_eq!(run(&zero, rusm_entry::COMMAND, "", &mut World::new()).kind, rusm_exit_kind::NORMAL);
+    assert_eq!(
+        run(&zero, rusm_entry::COMMAND, "", &mut World::new()).kind,
+        rusm_exit_kind::NORMAL
+    );
 }
 
 #[test]
@@ -185,20 +217,36 @@ fn a_folder_that_is_not_there_is_an_exit_and_not_a_panic() {
         guest_path: rusm_bytes::of(b"/data"),
         read_only: true,
     };
-    let config = rusm_bridge::grants::rusm_grants_config { preopens: &preopen, preopen_count: 1, ..grants_config() };
+    let config = rusm_bridge::grants::rusm_grants_config {
+        preopens: &preopen,
+        preopen_count: 1,
+        ..grants_config()
+    };
     let grants = Grants::new(&config);
     let engine = Engine::new(&small_config());
     let program = engine.program(PREVIEW1, rusm_entry::COMMAND, "").unwrap();
     let exit = Instance::new(&program, &grants, &mut World::new()).run();
     assert_eq!(exit.kind, rusm_exit_kind::HOST_ERROR);
-    assert!(exit.text.starts_with("cannot open the folder /nonexistent/folder for the guest"), "{}", exit.text);
+    assert!(
+        exit.text
+            .starts_with("cannot open the folder /nonexistent/folder for the guest"),
+        "{}",
+        exit.text
+    );
 }
 
 #[test]
 fn what_is_not_wasm_is_refused_with_a_text() {
     let engine = Engine::new(&small_config());
     let whole = wat::parse_str(component(SPIN)).unwrap();
-    for bytes in [&b""[..], b"hello", b"\0asm", b"\0asm\x07\0\0\0", &whole[..whole.len() - 3], &whole[..20]] {
+    for bytes in [
+        &b""[..],
+        b"hello",
+        b"\0asm",
+        b"\0asm\x07\0\0\0",
+        &whole[..whole.len() - 3],
+        &whole[..20],
+    ] {
         let refused = engine.compile(bytes).unwrap_err();
         assert_eq!(refused.status, rusm_status::INVALID_WASM);
         assert!(refused.text.starts_with("not "), "{}", refused.text);
@@ -236,21 +284,41 @@ fn an_import_that_nobody_offers_is_named() {
         (core module $m (func (export "run"))) (core instance $i (instantiate $m))
         (func (export "run") (canon lift (core func $i "run"))))"#;
     let refused = engine.program(wasm, rusm_entry::EXPORT, "run").err().unwrap();
-    assert!(refused.text.starts_with("imports foo:bar/baz@1.0.0, which this node does not offer;"), "{}", refused.text);
+    assert!(
+        refused
+            .text
+            .starts_with("imports foo:bar/baz@1.0.0, which this node does not offer;"),
+        "{}",
+        refused.text
+    );
     let wasm = r#"(module (import "env" "magic" (func)) (func (export "_start")))"#;
     let refused = engine.program(wasm, rusm_entry::COMMAND, "").err().unwrap();
-    assert!(refused.text.starts_with("imports env.magic, which this node does not offer;"), "{}", refused.text);
+    assert!(
+        refused
+            .text
+            .starts_with("imports env.magic, which this node does not offer;"),
+        "{}",
+        refused.text
+    );
 }
 
 #[test]
 fn a_description_says_what_an_instance_takes() {
     let engine = Engine::new(&small_config());
     let info = engine.describe(component(SPIN).as_bytes());
-    let expected =
-        rusm_component_info { is_component: true, core_instances: 1, memories: 1, memory_bytes_initial: 65536, ..Default::default() };
+    let expected = rusm_component_info {
+        is_component: true,
+        core_instances: 1,
+        memories: 1,
+        memory_bytes_initial: 65536,
+        ..Default::default()
+    };
     assert_eq!(info, expected);
     let info = engine.describe(PREVIEW1.as_bytes());
-    assert_eq!((info.is_component, info.entries, info.core_instances), (false, RUSM_ENTRY_BIT_COMMAND, 1));
+    assert_eq!(
+        (info.is_component, info.entries, info.core_instances),
+        (false, RUSM_ENTRY_BIT_COMMAND, 1)
+    );
 }
 
 #[test]
@@ -266,9 +334,18 @@ fn artifacts_that_do_not_fit_are_refused() {
     let mut other_format = artifact.clone();
     other_format[0] ^= 1;
     assert_eq!(refused(&other_format), "not compiled code of this version");
-    let wide = rusm_engine_config { memory_guard_bytes: 0, ..small_config() };
+    let wide = rusm_engine_config {
+        memory_guard_bytes: 0,
+        ..small_config()
+    };
     let other_engine = Engine::new(&wide);
-    assert!(other_engine.load(&artifact).unwrap_err().text.contains("does not fit this engine"));
+    assert!(
+        other_engine
+            .load(&artifact)
+            .unwrap_err()
+            .text
+            .contains("does not fit this engine")
+    );
     let hash = |engine: &Engine| {
         let mut hash = [0u8; 32];
         unsafe { rusm_engine_compat_hash(engine.0, hash.as_mut_ptr()) };
@@ -284,18 +361,31 @@ fn null_and_nonsense_are_arguments_errors() {
     host.http_write = None;
     let config = small_config();
     let refused = check(|out, error| unsafe { rusm_engine_new(&config, &host, out, error) }).unwrap_err();
-    assert_eq!((refused.status, refused.text.as_str()), (rusm_status::INVALID_ARGUMENT, "host.http_write is null"));
+    assert_eq!(
+        (refused.status, refused.text.as_str()),
+        (rusm_status::INVALID_ARGUMENT, "host.http_write is null")
+    );
     let refused = check(|out, error| unsafe { rusm_engine_new(ptr::null(), &host, out, error) }).unwrap_err();
     assert_eq!(refused.text, "config is null");
     let mut grants = grants_config();
     grants.stdio = 9;
     let refused = check(|out, error| unsafe { rusm_grants_new(&grants, out, error) }).unwrap_err();
     assert_eq!(refused.status, rusm_status::INVALID_ARGUMENT);
-    let env = rusm_env { name: rusm_bytes::of(b"A"), value: rusm_bytes::of(&[0xff]) };
-    let grants = rusm_bridge::grants::rusm_grants_config { env: &env, env_count: 1, ..grants_config() };
+    let env = rusm_env {
+        name: rusm_bytes::of(b"A"),
+        value: rusm_bytes::of(&[0xff]),
+    };
+    let grants = rusm_bridge::grants::rusm_grants_config {
+        env: &env,
+        env_count: 1,
+        ..grants_config()
+    };
     let refused = check(|out, error| unsafe { rusm_grants_new(&grants, out, error) }).unwrap_err();
     assert_eq!(refused.text, "the value of an environment variable is not UTF-8");
     assert!(unsafe { rusm_instance_new(ptr::null(), ptr::null(), ptr::null_mut()) }.is_null());
     // A failure without a place for its text.
-    assert_eq!(unsafe { rusm_engine_new(ptr::null(), &host, ptr::null_mut(), ptr::null_mut::<rusm_buffer>()) }, rusm_status::INVALID_ARGUMENT);
+    assert_eq!(
+        unsafe { rusm_engine_new(ptr::null(), &host, ptr::null_mut(), ptr::null_mut::<rusm_buffer>()) },
+        rusm_status::INVALID_ARGUMENT
+    );
 }

@@ -42,7 +42,12 @@ pub struct World {
 
 impl World {
     pub fn new() -> Box<World> {
-        Box::new(World { method: "GET".into(), target: "/".into(), room: usize::MAX, ..World::default() })
+        Box::new(World {
+            method: "GET".into(),
+            target: "/".into(),
+            room: usize::MAX,
+            ..World::default()
+        })
     }
 }
 
@@ -66,7 +71,9 @@ unsafe extern "C" fn tick(context: *mut c_void) -> u32 {
 
 unsafe extern "C" fn write_log(context: *mut c_void, stream: u32, data: *const u8, len: usize) {
     let data = unsafe { std::slice::from_raw_parts(data, len) };
-    world(context).log.push((stream, String::from_utf8_lossy(data).into_owned()));
+    world(context)
+        .log
+        .push((stream, String::from_utf8_lossy(data).into_owned()));
 }
 
 unsafe extern "C" fn http_head(context: *mut c_void, head: *mut rusm_http_head) -> bool {
@@ -113,9 +120,17 @@ unsafe extern "C" fn http_read(context: *mut c_void, data: *mut u8, capacity: us
     rusm_io::OK as u32
 }
 
-unsafe extern "C" fn http_respond(context: *mut c_void, status: u16, headers: *const rusm_http_header, n: usize) -> u32 {
+unsafe extern "C" fn http_respond(
+    context: *mut c_void,
+    status: u16,
+    headers: *const rusm_http_header,
+    n: usize,
+) -> u32 {
     let world = world(context);
-    assert!(world.status.is_none() && world.response_error.is_none(), "one answer only");
+    assert!(
+        world.status.is_none() && world.response_error.is_none(),
+        "one answer only"
+    );
     world.status = Some(status);
     if n > 0 {
         for header in unsafe { std::slice::from_raw_parts(headers, n) } {
@@ -123,12 +138,19 @@ unsafe extern "C" fn http_respond(context: *mut c_void, status: u16, headers: *c
             world.response_headers.push((text(header.name), text(header.value)));
         }
     }
-    if world.client_gone { rusm_io::BROKEN as u32 } else { rusm_io::OK as u32 }
+    if world.client_gone {
+        rusm_io::BROKEN as u32
+    } else {
+        rusm_io::OK as u32
+    }
 }
 
 unsafe extern "C" fn http_respond_error(context: *mut c_void, text: rusm_bytes) {
     let world = world(context);
-    assert!(world.status.is_none() && world.response_error.is_none(), "one answer only");
+    assert!(
+        world.status.is_none() && world.response_error.is_none(),
+        "one answer only"
+    );
     world.response_error = Some(String::from_utf8_lossy(unsafe { text.as_slice() }).into_owned());
 }
 
@@ -143,7 +165,9 @@ unsafe extern "C" fn http_write(context: *mut c_void, data: *const u8, len: usiz
         return rusm_io::WOULD_BLOCK as u32;
     }
     world.room -= n;
-    world.response_body.extend_from_slice(unsafe { std::slice::from_raw_parts(data, n) });
+    world
+        .response_body
+        .extend_from_slice(unsafe { std::slice::from_raw_parts(data, n) });
     unsafe { *count = n };
     rusm_io::OK as u32
 }
@@ -239,7 +263,10 @@ pub fn check<T>(call: impl FnOnce(*mut *mut T, *mut rusm_buffer) -> rusm_status)
     let (mut out, mut error) = (ptr::null_mut(), rusm_buffer::EMPTY);
     match call(&mut out, &mut error) {
         rusm_status::OK => Ok(out),
-        status => Err(Refused { status, text: take_text(&mut error) }),
+        status => Err(Refused {
+            status,
+            text: take_text(&mut error),
+        }),
     }
 }
 
@@ -261,7 +288,10 @@ impl Engine {
                 unsafe { rusm_buffer_free(&mut artifact) };
                 Ok(bytes)
             }
-            status => Err(Refused { status, text: take_text(&mut error) }),
+            status => Err(Refused {
+                status,
+                text: take_text(&mut error),
+            }),
         }
     }
 
@@ -375,12 +405,20 @@ impl<'a> Instance<'a> {
         let world: *mut World = world;
         let raw = unsafe { rusm_instance_new(program.0, grants.0, world.cast()) };
         assert!(!raw.is_null());
-        Instance { raw, world, _lives: std::marker::PhantomData }
+        Instance {
+            raw,
+            world,
+            _lives: std::marker::PhantomData,
+        }
     }
 
     pub fn resume(&mut self) -> rusm_step {
         let context = unsafe { &raw mut (*self.world).wakes }.cast();
-        let waker = rusm_waker { wake: Some(wake), context, id: 1 };
+        let waker = rusm_waker {
+            wake: Some(wake),
+            context,
+            id: 1,
+        };
         unsafe { rusm_instance_resume(self.raw, &waker) }
     }
 
