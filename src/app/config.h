@@ -63,14 +63,20 @@ struct ServeConfig {
   std::uint64_t max_connections = 10'000;
   std::uint64_t max_in_flight = 0;  // 0: the engine's instances
   std::uint64_t max_queue = 1'024;
+  std::uint64_t max_queue_per_client = 512;
+  std::uint64_t max_line_bytes = 8 << 10;
   std::uint64_t max_header_bytes = 32 << 10;
   std::uint64_t max_headers = 100;
   std::uint64_t max_body_bytes = 0;  // 0: no limit; bodies are streamed, not held
+  std::uint64_t max_unread_body_bytes = 256 << 10;
   std::uint64_t request_timeout_ms = 30'000;
   std::uint64_t queue_timeout_ms = 1'000;
   std::uint64_t header_timeout_ms = 10'000;
   std::uint64_t body_timeout_ms = 30'000;
   std::uint64_t idle_timeout_ms = 60'000;
+  std::uint64_t half_closed_timeout_ms = 1'000;
+  std::uint64_t linger_timeout_ms = 2'000;
+  std::uint64_t retry_after_secs = 1;
   std::string where;  // "rusm.toml:3"
 };
 
@@ -101,6 +107,7 @@ struct CapabilityConfig {
 };
 
 struct Config {
+  std::string folder;  // of the file; empty: the working folder
   NodeConfig node;
   LogConfig log;
   EngineConfig engine;

@@ -52,7 +52,8 @@ constexpr std::array kEngineKeys = {
     Key<EngineConfig>{"code_cache", &EngineConfig::code_cache,
                       "Keep compiled code on disk, so that the next start is quick."},
     Key<EngineConfig>{"code_cache_dir", &EngineConfig::code_cache_dir,
-                      "Folder of the code cache, for this user alone (mode 0700); empty: `$XDG_CACHE_HOME/rusm/code`, "
+                      "Folder of the code cache, relative to rusm.toml, for this user alone (mode 0700); empty: "
+                      "`$XDG_CACHE_HOME/rusm/code`, "
                       "else `~/.cache/rusm/code`."},
 };
 
@@ -68,6 +69,11 @@ constexpr std::array kServeKeys = {
                      "Requests handled at once; 0: as many as the engine has instances.", 0, 1'000'000},
     Key<ServeConfig>{"max_queue", &ServeConfig::max_queue,
                      "Requests that wait for one in flight to end; more are answered 503 at once.", 0, 1'000'000},
+    Key<ServeConfig>{"max_queue_per_client", &ServeConfig::max_queue_per_client,
+                     "Of those, how many one client address may have waiting; more are answered 503.", 0, 1'000'000},
+    Key<ServeConfig>{"max_line_bytes", &ServeConfig::max_line_bytes,
+                     "Bytes of the request line, or of one header line; a longer one is answered 414 or 431.", 256,
+                     1u << 20},
     Key<ServeConfig>{"max_header_bytes", &ServeConfig::max_header_bytes,
                      "Bytes of a request's line and headers together; more are answered 431.", 1'024, 1u << 20},
     Key<ServeConfig>{"max_headers", &ServeConfig::max_headers, "Header lines of a request; more are answered 431.", 1,
@@ -75,10 +81,16 @@ constexpr std::array kServeKeys = {
     Key<ServeConfig>{"max_body_bytes", &ServeConfig::max_body_bytes,
                      "Bytes of a request's body; more are answered 413. 0: no limit; bodies are streamed, not held.", 0,
                      1ull << 50},
-    Key<ServeConfig>{"request_timeout_ms", &ServeConfig::request_timeout_ms,
-                     "From the end of the request's head to the end of its response; then the handler is killed and, "
-                     "if nothing was sent yet, 504 answered.",
-                     1, kDayMs},
+    Key<ServeConfig>{
+        "max_unread_body_bytes", &ServeConfig::max_unread_body_bytes,
+        "Bytes of a body that its handler did not read which are read and dropped, so that the connection can "
+        "go on; beyond it the connection closes.",
+        0, 1ull << 40},
+    Key<ServeConfig>{
+        "request_timeout_ms", &ServeConfig::request_timeout_ms,
+        "From the head of a request to the head of its response, and then from one piece of the response to the "
+        "next; after that the handler is killed and, if no head was sent yet, 504 answered.",
+        1, kDayMs},
     Key<ServeConfig>{"queue_timeout_ms", &ServeConfig::queue_timeout_ms,
                      "How long a request may wait for one in flight to end; then 503.", 0, kDayMs},
     Key<ServeConfig>{"header_timeout_ms", &ServeConfig::header_timeout_ms,
@@ -89,6 +101,11 @@ constexpr std::array kServeKeys = {
                      kDayMs},
     Key<ServeConfig>{"idle_timeout_ms", &ServeConfig::idle_timeout_ms,
                      "How long a connection may stay open without a request.", 1, kDayMs},
+    Key<ServeConfig>{"half_closed_timeout_ms", &ServeConfig::half_closed_timeout_ms,
+                     "How long an answer may take to a client that has closed its sending side.", 0, kDayMs},
+    Key<ServeConfig>{"linger_timeout_ms", &ServeConfig::linger_timeout_ms,
+                     "How long what a client still sends is read and dropped after the server's last word.", 0, kDayMs},
+    Key<ServeConfig>{"retry_after_secs", &ServeConfig::retry_after_secs, "The `Retry-After` of a 503.", 0, 86'400},
 };
 
 constexpr std::array kComponentKeys = {

@@ -1,5 +1,4 @@
 // Reads rusm.toml through the key table: parse_config() of config.h.
-#include <arpa/inet.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -14,6 +13,7 @@
 #include "app/config_keys.h"
 #include "app/listen_address.h"
 #include "http/headers.h"
+#include "serve/router.h"
 
 namespace rusm::app {
 namespace {
@@ -56,6 +56,7 @@ std::string joined(std::span<const std::string_view> names) {
 class Reader {
  public:
   Reader(const std::string& path) : path_(path), folder_(std::filesystem::path(path).parent_path()) {
+    config_.folder = folder_.string();
     for (const std::string_view name : kBuiltins) config_.capabilities.push_back(builtin_capability(name));
   }
 
@@ -67,6 +68,8 @@ class Reader {
     read_single(root, "node", node_keys(), config_.node);
     read_single(root, "log", log_keys(), config_.log);
     read_single(root, "engine", engine_keys(), config_.engine);
+    if (std::string& dir = config_.engine.code_cache_dir; !dir.empty())
+      dir = (folder_ / dir).lexically_normal().string();
     // Capabilities before components before routes: each names the one before.
     each_named(root, "capabilities",
                [this](const toml::key& key, const toml::table& table) { capability(key, table); });
@@ -320,30 +323,31 @@ class Reader {
       return wrong(*node, fmt::format("serve is {}: expected a list of tables; write [[serve]]", shown(*node)));
     for (const toml::node& item : *list) {
       if (const auto* table = item.as_table()) {
-        serve(*table);
+        listener(*table);
       } else {
         wrong(item, fmt::format("serve has {} in it: expected tables; write [[serve]]", shown(item)));
       }
     }
   }
 
-  void serve(const toml::table& table) {
+  void listener(const toml::table& table) {
     ServeConfig out;
     out.where = where(line_of(table));
     read_keys("serve", "[[serve]]", table, serve_keys(), out, {"routes", "headers"});
     const toml::node& at = table.contains("listen") ? *table.get("listen") : table;
-    if (const Result<ListenAddress> address = parse_listen_address(out.listen); !address) {
+    if (const Result<net::Address> address = parse_listen_address(out.listen); !address) {
       wrong(at, "[[serve]] listen: " + address.error().text);
     } else {
       for (const ServeConfig& other : config_.serve) {
-        if (other.listen == out.listen && address->port != 0) {
+        if (other.listen == out.listen && address->port() != 0) {
           wrong(at, fmt::format("[[serve]] listen = \"{}\": {} listens there already", out.listen, other.where));
         }
       }
     }
+    serve::Router router;  // only to learn whether it takes the patterns
     each_text(table, "[serve.routes]", "routes", "the name of a component in quotes",
               [&](const toml::key& key, const toml::node& node, std::string value) {
-                route(key, node, std::move(value), &out);
+                route(key, node, std::move(value), &router, &out);
               });
     each_text(table, "[serve.headers]", "headers", "a text in quotes",
               [&](const toml::key& key, const toml::node&, std::string value) { header(key, std::move(value), &out); });
@@ -376,7 +380,11 @@ class Reader {
     }
   }
 
-  void route(const toml::key& key, const toml::node& node, std::string component, ServeConfig* out) {
+  void route(const toml::key& key, const toml::node& node, std::string component, serve::Router* router,
+             ServeConfig* out) {
+    if (const Result<> added = router->add(key.str(), static_cast<std::uint32_t>(out->routes.size())); !added) {
+      wrong(key, fmt::format("[serve.routes] \"{}\": {}", key.str(), added.error().text));
+    }
     check_component(node, fmt::format("[serve.routes] \"{}\"", key.str()), component);
     out->routes.push_back({std::string(key.str()), std::move(component), where(line_of(key))});
   }

@@ -21,6 +21,7 @@ Result<SignalWatch> SignalWatch::open() {
   sigset_t before;
   pthread_sigmask(SIG_BLOCK, &watched, &before);
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
   return SignalWatch(fd, before);
 }
 
