@@ -53,9 +53,9 @@ void append_head(const http::ResponseHead& head, const ResponsePlan& plan, const
 // An answer of the server's own.
 struct OwnAnswer {
   std::uint16_t status = 500;
-  std::string_view id;     // empty: none; else it stands in x-request-id and in the body
-  std::string_view allow;  // for 405
-  int retry_after_s = 0;   // 0: none
+  std::string_view id = {};     // empty: none; else it stands in x-request-id and in the body
+  std::string_view allow = {};  // for 405
+  int retry_after_s = 0;        // 0: none
 };
 void append_answer(const OwnAnswer& answer, const ResponseContext& context, std::string_view date,
                    std::string_view extra, std::string* out);
