@@ -129,7 +129,6 @@ otp::Step GuestBody::end(otp::Process& self) noexcept {
 void GuestBody::settle_exchange() noexcept {
   if (!web_ || !web_->exchange) return;
   http::Exchange& exchange = *web_->exchange;
-  if (!web_->responded) exchange.fail("the handler ended without an answer");
   if (!web_->finished) exchange.response_body.abort();
   exchange.request_body.abort();
   web_->exchange.reset();
@@ -217,14 +216,12 @@ rusm_io GuestBody::on_respond(std::uint16_t status, std::span<const rusm_http_he
   http::ResponseHead head;
   head.status = status;
   for (const rusm_http_header& header : headers) head.headers.add(text_of(header.name), text_of(header.value));
-  web_->responded = true;
   if (web_->exchange->respond(std::move(head))) return RUSM_IO_OK;
   web_->finished = true;
   return RUSM_IO_BROKEN;
 }
 
 void GuestBody::on_respond_error(std::string_view text) noexcept {
-  web_->responded = true;
   web_->exchange->fail(fmt::format("the handler answered with an error: {}", text));
 }
 
