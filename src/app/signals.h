@@ -10,7 +10,8 @@
 namespace rusm::app {
 
 // From construction to destruction the two signals no longer end the program: they wait until wait() takes them. Made
-// before any other thread, which inherits that. SIGPIPE and SIGXFSZ are ignored from then on: a write says EPIPE or EFBIG.
+// before any other thread, which inherits that. SIGPIPE and SIGXFSZ are ignored from then on: a write that they would
+// end says EPIPE or EFBIG instead.
 // Threads: the main thread.
 class SignalWatch {
  public:

@@ -31,7 +31,7 @@ ENGINE_HEADER = "rusm_bridge.h"
 MACHINE_PATH = re.compile(r"(?<![\w.~$}-])/(?:" + "|".join(("wor" + "k", "roo" + "t", "hom" + "e", "User" + "s")) + r")/")
 URL_HOST = re.compile(r"\bhttps?://([A-Za-z0-9][A-Za-z0-9.-]*)")
 HOSTS = {
-    "127.0.0.1", "0.0.0.0", "localhost", "example.com", "example.org", "host", "server", "addr",
+    "127.0.0.1", "0.0.0.0", "localhost", "example.com", "example.org", "h", "host", "server", "addr",
     "github.com", "docs.rs", "crates.io", "doc.rust-lang.org", "rustup.rs", "sh.rustup.rs", "static.rust-lang.org",
     "deb.debian.org", "security.debian.org", "www.debian.org", "wiki.debian.org",
     "www.rfc-editor.org", "datatracker.ietf.org", "www.w3.org", "webassembly.org", "wasi.dev", "bytecodealliance.org",
