@@ -3,6 +3,8 @@
 #include <atomic>
 #include <memory>
 
+#include "base/histogram.h"
+#include "bench/gate.h"
 #include "otp/routine.h"
 
 namespace rusm::bench {
@@ -18,25 +20,6 @@ struct Node {
   QuietReactorFactory reactors;
   Runtime runtime;
 };
-
-// Counts down; the last one lets the waiting thread go on.
-class Gate {
- public:
-  explicit Gate(std::uint64_t count) : left_(count) {}
-  void arrive() {
-    if (left_.fetch_sub(1, std::memory_order_acq_rel) == 1) left_.notify_all();
-  }
-  void wait() {
-    for (std::uint64_t left = left_.load(); left != 0; left = left_.load()) left_.wait(left);
-  }
-
- private:
-  std::atomic<std::uint64_t> left_;
-};
-
-Nanoseconds span_of(const Options& options) {
-  return static_cast<Nanoseconds>(options.seconds * 1e9);
-}
 
 Routine empty(Self&) {
   co_return;
@@ -105,7 +88,7 @@ Result<Measurement> spawn(const Options& options) {
   const auto gate = std::make_shared<Gate>(node.runtime.workers());
   const Nanoseconds start = node.clock.now();
   for (unsigned i = 0; i < node.runtime.workers(); ++i) {
-    node.runtime.spawn(spawner, start + span_of(options), &spawned, gate);
+    node.runtime.spawn(spawner, start + options.span(), &spawned, gate);
   }
   gate->wait();
   node.runtime.wait_until_empty(kNever);
@@ -118,9 +101,9 @@ Result<Measurement> spawn(const Options& options) {
 Result<Measurement> pingpong(const Options& options) {
   Node node(options);
   Exchanged exchanged;
-  const double rate = exchange(node, 1, span_of(options), false, &exchanged);
+  const double rate = exchange(node, 1, options.span(), false, &exchanged);
   Exchanged timed;
-  exchange(node, 1, span_of(options) / 4, true, &timed);
+  exchange(node, 1, options.span() / 4, true, &timed);
   return Measurement{.value = rate,
                      .unit = "messages/s",
                      .p50_ns = timed.round_trips.percentile(0.5),
@@ -131,7 +114,7 @@ Result<Measurement> pingpong(const Options& options) {
 Result<Measurement> pingpong_many(const Options& options) {
   Node node(options);
   Exchanged exchanged;
-  const double rate = exchange(node, 2 * node.runtime.workers(), span_of(options), false, &exchanged);
+  const double rate = exchange(node, 2 * node.runtime.workers(), options.span(), false, &exchanged);
   return Measurement{.value = rate, .unit = "messages/s", .workers = node.runtime.workers()};
 }
 

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/error.h"
-#include "base/histogram.h"
 
 namespace rusm::bench {
 
@@ -14,6 +14,9 @@ struct Options {
   double seconds = 3;
   unsigned workers = 0;  // 0: the default, one for each core
   bool json = false;
+  std::string component;  // a file; for the workloads that run one
+
+  Nanoseconds span() const { return static_cast<Nanoseconds>(seconds * 1e9); }
 };
 
 struct Measurement {

@@ -1,0 +1,99 @@
+#include "bench/workload.h"
+
+#include <fmt/format.h>
+#include <sys/utsname.h>
+
+#include <cstdio>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "bench/core_workloads.h"
+#include "bench/guest_workloads.h"
+#include "bench/http_workloads.h"
+
+namespace rusm::bench {
+namespace {
+
+// "AMD EPYC 7R13, 2 cores, Linux 6.1.0": what a figure belongs to.
+std::string machine() {
+  std::string model = "unknown processor";
+  unsigned cores = 0;
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);) {
+    if (line.starts_with("processor")) ++cores;
+    if (line.starts_with("model name")) model = line.substr(std::min(line.size(), line.find(':') + 2));
+  }
+  utsname system{};
+  uname(&system);
+  return fmt::format("{}, {} cores, {} {}", model, cores, system.sysname, system.release);
+}
+
+double load_average() {
+  double load = 0;
+  std::ifstream("/proc/loadavg") >> load;
+  return load;
+}
+
+void print_json(const Workload& workload, const Options& options, const Measurement& measured, double load) {
+  const nlohmann::ordered_json line = {
+      {"workload", workload.name},   {"value", static_cast<std::uint64_t>(measured.value)},
+      {"unit", measured.unit},       {"p50_ns", measured.p50_ns},
+      {"p99_ns", measured.p99_ns},   {"workers", measured.workers},
+      {"seconds", options.seconds},  {"machine", machine()},
+      {"load_average_before", load},
+  };
+  std::puts(line.dump().c_str());
+}
+
+void print_text(const Workload& workload, const Measurement& measured) {
+  fmt::print("{:<18} {:>14.0f} {}", workload.name, measured.value, measured.unit);
+  if (measured.p99_ns != 0) fmt::print("   p50 {} ns, p99 {} ns", measured.p50_ns, measured.p99_ns);
+  fmt::print("   ({} workers)\n", measured.workers);
+}
+
+int run_one(const Workload& workload, const Options& options) {
+  const double load = load_average();
+  const Result<Measurement> measured = workload.run(options);
+  if (!measured) {
+    fmt::print(stderr, "rusm bench {}: {}\n", workload.name, measured.error().to_string());
+    return 1;
+  }
+  if (options.json) {
+    print_json(workload, options, *measured, load);
+  } else {
+    print_text(workload, *measured);
+  }
+  std::fflush(stdout);
+  return 0;
+}
+
+}  // namespace
+
+const std::vector<Workload>& workloads() {
+  static const std::vector<Workload> all = {
+      {"spawn", "native processes that start and end, spawners on every worker", spawn},
+      {"pingpong", "messages between one pair of native processes; percentiles are round trips", pingpong},
+      {"pingpong-many", "messages between two pairs for each worker", pingpong_many},
+      {"component-spawn", "instances of a component that start, write to their memory and end", component_spawn},
+      {"module-spawn", "the same with a core module", module_spawn},
+      {"http", "requests to a component (--component), a fresh instance each; wrk -t1 -c64 is the client", http},
+      {"http-native", "the same to a native process: what serving costs without WebAssembly", http_native},
+  };
+  return all;
+}
+
+int run(const std::string& name, const Options& options) {
+  int worst = 0;
+  bool found = false;
+  for (const Workload& workload : workloads()) {
+    if (name != "all" && name != workload.name) continue;
+    found = true;
+    worst = std::max(worst, run_one(workload, options));
+  }
+  if (found) return worst;
+  fmt::print(stderr, "rusm bench: there is no workload \"{}\". There are:\n", name);
+  for (const Workload& workload : workloads()) fmt::print(stderr, "  {:<18} {}\n", workload.name, workload.summary);
+  return 2;
+}
+
+}  // namespace rusm::bench

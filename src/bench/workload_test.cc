@@ -1,0 +1,51 @@
+#include "bench/workload.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+#include <string>
+
+#include "bench/core_workloads.h"
+#include "bench/guest_workloads.h"
+
+namespace rusm::bench {
+namespace {
+
+constexpr Options kShort{.seconds = 0.05, .workers = 2};
+
+TEST(Workloads, NamesAreUniqueAndUnknownOnesAreMisuse) {
+  std::set<std::string> names;
+  for (const Workload& workload : workloads()) EXPECT_TRUE(names.insert(workload.name).second) << workload.name;
+  EXPECT_EQ(run("no-such-workload", kShort), 2);
+}
+
+TEST(Workloads, TheCoreOnesRunToTheirEnd) {
+  for (auto* workload : {&spawn, &pingpong, &pingpong_many}) {
+    const Result<Measurement> measured = workload(kShort);
+    ASSERT_TRUE(measured.has_value());
+    EXPECT_GT(measured->value, 0);
+    EXPECT_EQ(measured->workers, 2u);
+  }
+}
+
+TEST(Workloads, GuestsRunToTheirEnd) {
+  for (auto* workload : {&component_spawn, &module_spawn}) {
+    const Result<Measurement> measured = workload(kShort);
+    ASSERT_TRUE(measured.has_value()) << measured.error().to_string();
+    EXPECT_GT(measured->value, 0);
+  }
+}
+
+TEST(Workloads, PrintOneLineOfJson) {
+  testing::internal::CaptureStdout();
+  EXPECT_EQ(run("pingpong", {.seconds = 0.05, .workers = 1, .json = true}), 0);
+  const std::string out = testing::internal::GetCapturedStdout();
+  EXPECT_EQ(out.find("{\"workload\":\"pingpong\",\"value\":"), 0u) << out;
+  EXPECT_EQ(out.find('\n'), out.size() - 1);
+  for (const char* key : {"\"unit\"", "\"p50_ns\"", "\"p99_ns\"", "\"workers\":1", "\"machine\""}) {
+    EXPECT_NE(out.find(key), std::string::npos) << key;
+  }
+}
+
+}  // namespace
+}  // namespace rusm::bench
