@@ -198,7 +198,10 @@ void overflow_stack(wasi::ResponseOutparam&) {
 void ask_outside(wasi::ResponseOutparam& out) {
   auto request = wasi_http_types_constructor_outgoing_request(no_fields().release());
   proxy_string_t authority = borrow("localhost:1");
-  wasi_http_types_method_outgoing_request_set_authority(wasi_http_types_borrow_outgoing_request(request), &authority);
+  proxy_string_t path = borrow("/");
+  auto outgoing = wasi_http_types_borrow_outgoing_request(request);
+  wasi_http_types_method_outgoing_request_set_authority(outgoing, &authority);
+  wasi_http_types_method_outgoing_request_set_path_with_query(outgoing, &path);
   wasi_http_outgoing_handler_own_future_incoming_response_t future;
   wasi_http_outgoing_handler_error_code_t error;
   if (!wasi_http_outgoing_handler_handle(request, nullptr, &future, &error)) {
