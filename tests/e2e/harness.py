@@ -225,6 +225,14 @@ class Connection:
                 return
             yield data
 
+    def complete_response(self, method, path):
+        """The response, or None when it did not come to its end: cut, reset, or never begun."""
+        try:
+            self.send_head(method, path)
+            return self.read_response(method)
+        except (EOFError, ConnectionResetError, BrokenPipeError):
+            return None
+
     def rest(self):
         """Everything until the server closes the connection."""
         with contextlib.suppress(EOFError, ConnectionResetError):

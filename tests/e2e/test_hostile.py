@@ -5,13 +5,13 @@ import unittest
 import harness
 
 # What the client gets, by what the guest does (tests/guests/README.md). A guest that was refused something by the
-# host answers 200 "refused".
+# host answers 200 "refused". None: the connection broke before the response was whole.
 STATUS = {
     "/ok": {200},
     "/unset": {500},
     "/error": {500, 502},
-    "/twice": {200, 500},
-    "/after-drop": {200, 500},
+    "/twice": {200, 500, None},
+    "/after-drop": {200, 500, None},
     "/crlf-value": {200, 500, 502},
     "/crlf-name": {200, 500, 502},
     "/status-99": {200, 500, 502},
@@ -21,7 +21,7 @@ STATUS = {
     "/handles": {200, 500},
     "/log": {200, 500},
     "/stack": {500},
-    "/trap-late": {200},
+    "/trap-late": {200, None},
 }
 
 
@@ -39,8 +39,9 @@ class HostileTest(harness.TestCase):
 
     def test_statuses(self):
         for path, statuses in STATUS.items():
-            with self.subTest(path):
-                self.assertIn(self.server.ask("GET", path).status, statuses)
+            with self.subTest(path), self.server.connect() as connection:
+                response = connection.complete_response("GET", path)
+                self.assertIn(response and response.status, statuses)
 
     def test_never_answers(self):
         response = self.server.ask("GET", "/never")
@@ -50,33 +51,19 @@ class HostileTest(harness.TestCase):
     def test_no_header_of_a_guest_ends_a_line(self):
         for path in ("/crlf-value", "/crlf-name"):
             with self.subTest(path), self.server.connect() as connection:
-                response = connection.ask("GET", path)
-                self.assertNotIn("injected", response.headers)
-                self.assertNotIn("x-injected", response.headers)
+                self.assertNotIn("x-injected", connection.ask("GET", path).headers)
 
     def test_a_body_that_ends_too_soon_is_not_mistaken_for_a_whole_one(self):
-        for path in ("/body-trap", "/body-drop"):
+        for path in ("/body-trap", "/body-drop", "/short"):
             with self.subTest(path), self.server.connect() as connection:
-                connection.send_head("GET", path)
-                status, headers = connection.read_head()
-                self.assertEqual(status, 200)
-                self.assertEqual(headers.get("transfer-encoding"), "chunked")
-                rest = connection.rest()
-                self.assertFalse(rest.endswith(b"0\r\n\r\n"), rest)
+                response = connection.complete_response("GET", path)
+                self.assertTrue(response is None or response.status in (500, 502), response)
 
-    def test_content_length_holds(self):
+    def test_no_more_than_the_announced_length_is_sent(self):
         with self.server.connect() as connection:
-            connection.send_head("GET", "/short")
-            status, headers = connection.read_head()
-            self.assertTrue(status in (500, 502) or (status == 200 and headers["content-length"] == "10"))
-            if status == 200:
-                self.assertLess(len(connection.rest()), 10)
-        with self.server.connect() as connection:
-            connection.send_head("GET", "/long")
-            status, headers = connection.read_head()
-            self.assertTrue(status in (500, 502) or (status == 200 and headers["content-length"] == "10"))
-            if status == 200:
-                self.assertLessEqual(len(connection.rest()), 10)
+            response = connection.complete_response("GET", "/long")
+            self.assertTrue(response is None or response.status in (500, 502) or len(response.body) == 10, response)
+            self.assertEqual(connection.rest(), b"", "nothing follows, which could pass for another response")
 
     def test_an_endless_body_ends_with_the_request(self):
         with self.server.connect() as connection:
