@@ -1,5 +1,9 @@
 #include "otp/worker.h"
 
+#include <pthread.h>
+#include <time.h>
+
+#include <algorithm>
 #include <string>
 
 namespace rusm::otp {
@@ -36,6 +40,9 @@ void Worker::enqueue(Process& process, bool chatty) noexcept {
 
 void Worker::loop() noexcept {
   Worker* const previous = enter();
+  clockid_t own_clock = CLOCK_MONOTONIC;
+  pthread_getcpuclockid(pthread_self(), &own_clock);
+  cpu_clock_.store(own_clock, std::memory_order_release);
   const BlockCacheScope blocks;
   while (!runtime_.stopping_.load(std::memory_order_acquire)) {
     Process* process = next();
@@ -161,7 +168,7 @@ void Worker::watch_others(Nanoseconds now) noexcept {
     Seen& seen = seen_[i];
     const std::uint64_t steps = other.steps_.load(std::memory_order_relaxed);
     if (steps != seen.steps || steps % 2 == 0) {
-      seen = {.steps = steps, .since = now, .reported = false};
+      seen = {.steps = steps, .since = now, .cpu = other.cpu_time(), .reported = false};
       continue;
     }
     any_stuck = true;
@@ -171,20 +178,32 @@ void Worker::watch_others(Nanoseconds now) noexcept {
     for (const Pid pid : due) runtime_.wake(pid);
     if (Process* process = other.chat_.steal()) enqueue(*process, false);
     const Process* running = other.running_.load(std::memory_order_relaxed);
-    if (!seen.reported && running != nullptr && now - seen.since >= runtime_.options_.long_step) {
+    // A thread that the system does not let run is not to blame: count its own time, and only in the end the clock's.
+    const Nanoseconds span = now - seen.since;
+    const Nanoseconds limit = runtime_.options_.long_step;
+    const bool is_long =
+        span >= limit && (other.cpu_time() - seen.cpu >= limit || span >= kLongStepClockFactor * limit);
+    if (is_long && !seen.reported && running != nullptr) {
       seen.reported = true;
       counters.long_steps.add();
       other.long_step_.store(steps, std::memory_order_relaxed);
       const Pid pid(runtime_.node(), running->index_, running->generation_.load(std::memory_order_relaxed));
       if (Log* log = runtime_.log()) {
         log->warn("otp", "a step runs long without an await; the other workers go on",
-                  {{"pid", pid.to_string()}, {"ms", std::to_string((now - seen.since) / kMillisecond)}});
+                  {{"pid", pid.to_string()}, {"ms", std::to_string(span / kMillisecond)}});
       }
-      if (runtime_.parts_.hook != nullptr) runtime_.parts_.hook->on_long_step(pid, now - seen.since);
+      if (runtime_.parts_.hook != nullptr) runtime_.parts_.hook->on_long_step(pid, span);
     }
   }
   watch_span_ = any_stuck ? kWatchMin : std::min(watch_span_ * 2, kWatchMax);
   watch_at_ = now + watch_span_;
+}
+
+// How long this worker's thread has run on a core. Threads: any thread.
+Nanoseconds Worker::cpu_time() const noexcept {
+  timespec t{};
+  if (clock_gettime(cpu_clock_.load(std::memory_order_acquire), &t) != 0) return 0;
+  return static_cast<Nanoseconds>(t.tv_sec) * kSecond + t.tv_nsec;
 }
 
 void Worker::fire_timers(Nanoseconds now) noexcept {

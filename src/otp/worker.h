@@ -18,6 +18,8 @@
 //    a native step that never awaits freezes nothing but itself. When all are parked nobody wakes up without cause.
 #pragma once
 
+#include <time.h>
+
 #include <atomic>
 #include <memory>
 #include <thread>
@@ -90,6 +92,7 @@ class Worker {
   static constexpr std::uint32_t kTick = 61;
   static constexpr Nanoseconds kWatchMin = kMillisecond;
   static constexpr Nanoseconds kWatchMax = 8 * kMillisecond;
+  static constexpr int kLongStepClockFactor = 10;
   static constexpr Nanoseconds kLookEvery = 20 * kMicrosecond;  // at sockets and timers, at least this far apart
 
   void loop() noexcept;
@@ -99,6 +102,7 @@ class Worker {
   void stop_searching() noexcept;
   void sleep() noexcept;
   void watch_others(Nanoseconds now) noexcept;
+  Nanoseconds cpu_time() const noexcept;
   void run(Process& process) noexcept;
   void end_long_step(const Process& process) noexcept;
 
@@ -118,8 +122,9 @@ class Worker {
   alignas(64) std::atomic<std::uint64_t> steps_{0};  // begun and ended ones together: odd while one runs
   std::atomic<Process*> running_{nullptr};           // null between steps
   std::atomic<bool> parked_{false};
-  std::atomic<bool> wake_to_search_{false};  // set by whoever wakes it and counted it as searching
-  std::atomic<std::uint64_t> long_step_{0};  // the step that a watcher has reported, as steps_ counts
+  std::atomic<clockid_t> cpu_clock_{CLOCK_MONOTONIC};  // of its thread
+  std::atomic<bool> wake_to_search_{false};            // set by whoever wakes it and counted it as searching
+  std::atomic<std::uint64_t> long_step_{0};            // the step that a watcher has reported, as steps_ counts
 
   // Owner.
   int chats_ = 0;
@@ -133,6 +138,7 @@ class Worker {
   struct Seen {
     std::uint64_t steps = 0;
     Nanoseconds since = 0;
+    Nanoseconds cpu = 0;
     bool reported = false;
   };
   std::vector<Seen> seen_;  // of each other worker, by watch_others
