@@ -11,7 +11,7 @@
 namespace rusm::bench {
 namespace {
 
-constexpr Options kShort{.seconds = 0.05, .workers = 2};
+const Options kShort{.seconds = 0.05, .workers = 2, .json = false, .component = {}};
 
 TEST(Workloads, NamesAreUniqueAndUnknownOnesAreMisuse) {
   std::set<std::string> names;
@@ -38,7 +38,7 @@ TEST(Workloads, GuestsRunToTheirEnd) {
 
 TEST(Workloads, PrintOneLineOfJson) {
   testing::internal::CaptureStdout();
-  EXPECT_EQ(run("pingpong", {.seconds = 0.05, .workers = 1, .json = true}), 0);
+  EXPECT_EQ(run("pingpong", {.seconds = 0.05, .workers = 1, .json = true, .component = {}}), 0);
   const std::string out = testing::internal::GetCapturedStdout();
   EXPECT_EQ(out.find("{\"workload\":\"pingpong\",\"value\":"), 0u) << out;
   EXPECT_EQ(out.find('\n'), out.size() - 1);

@@ -177,6 +177,7 @@ void Worker::watch_others(Nanoseconds now) noexcept {
     if (now >= other.timers_.next_due()) other.timers_.advance(now, &due);
     for (const Pid pid : due) runtime_.wake(pid);
     if (Process* process = other.chat_.steal()) enqueue(*process, false);
+    if (Process* process = other.queue_.steal(&queue_)) enqueue(*process, false);
     const Process* running = other.running_.load(std::memory_order_relaxed);
     // A thread that the system does not let run is not to blame: count its own time, and only in the end the clock's.
     const Nanoseconds span = now - seen.since;
