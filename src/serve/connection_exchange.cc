@@ -14,9 +14,10 @@ namespace {
 using otp::ExitReason;
 using otp::Pipe;
 
-constexpr int kPiecesInARow = 16;                // of a request's body, until its response is looked at
-constexpr std::size_t kGatherMax = 16 << 10;     // more unsent output than this goes alone
-constexpr std::size_t kKeepOutputMax = 4 << 10;  // capacity that an idle connection keeps
+constexpr int kPiecesInARow = 16;             // of a request's body, until its response is looked at
+constexpr std::size_t kGatherMax = 16 << 10;  // more unsent output than this goes alone
+constexpr std::size_t kCopyMax = 4 << 10;     // less than this is put together: one piece is sent faster than several
+constexpr std::size_t kKeepOutputMax = 8 << 10;  // capacity that an idle connection keeps
 
 }  // namespace
 
@@ -294,6 +295,12 @@ bool Connection::write_answer() {
 bool Connection::write(std::span<const std::span<const std::byte>> pieces) {
   std::size_t total = 0;
   for (const auto& piece : pieces) total += piece.size();
+  if (pieces.size() > 1 && total <= kCopyMax) {
+    for (const auto& piece : pieces.subspan(1)) {
+      out_.append(reinterpret_cast<const char*>(piece.data()), piece.size());
+    }
+    return flush();
+  }
   const net::IoResult put = stream_->try_write(pieces);
   if (put.status == net::Io::kBroken) {
     client_gone(Count::kClientGone);

@@ -88,6 +88,22 @@ std::optional<FieldLine> parse_field_line(std::string_view line) noexcept {
   return field;
 }
 
+void RequestParser::reset() noexcept {
+  head_.method.clear();
+  head_.target.clear();
+  head_.authority.clear();
+  head_.headers.clear();
+  head_.params.clear();
+  head_.content_length.reset();
+  refusal_ = {};
+  line_at_ = scan_at_ = 0;
+  state_ = State::kStart;
+  framing_ = BodyFraming::kNone;
+  keep_alive_ = true;
+  begun_ = http_1_0_ = close_asked_ = keep_alive_asked_ = expects_continue_ = false;
+  host_seen_ = coding_seen_ = authority_in_target_ = false;
+}
+
 RequestParser::Progress RequestParser::refuse(std::uint16_t status, std::string_view reason) noexcept {
   refusal_ = {status, reason};
   return Progress::kRefused;

@@ -60,7 +60,7 @@ class RequestParser {
   bool expects_continue() const noexcept { return expects_continue_; }
 
   // Ready for the next request.
-  void reset() noexcept { *this = RequestParser(*limits_); }
+  void reset() noexcept;
 
  private:
   enum class State : std::uint8_t { kStart, kAfterEmptyLine, kFields };
