@@ -16,7 +16,7 @@
 // its response cannot be sent. It keeps its place in flight until it is down.
 //
 // How a failure before the response's head is answered:
-//   crashed, out of memory or CPU time, ended without an answer  500
+//   crashed, reached a limit (memory, CPU time), ended without an answer  500
 //   said that it cannot answer (Exchange::fail); a malformed head  502
 //   no instance, no process, no place in line  503 with Retry-After
 //   not in time  504, or 408 when the client had not sent its body

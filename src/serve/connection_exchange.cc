@@ -382,9 +382,9 @@ void Connection::answer_for_exit() {
       answer({.status = 500}, "the handler ended without an answer");
       break;
     case ExitReason::Kind::kLimit:
-      if (exit_reason_.crash_kind() == "wall") {
-        core_.count(Count::kDeadline);
-        answer({.status = 504}, exit_reason_.to_string());
+      if (exit_reason_.crash_kind() == "instances") {  // it never began: there was no room for it
+        core_.count(Count::kNoRoom);
+        answer({.status = 503, .retry_after_s = core_.options().retry_after_s}, exit_reason_.to_string());
         break;
       }
       [[fallthrough]];

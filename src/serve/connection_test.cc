@@ -589,13 +589,16 @@ TEST_F(Connections, NoAnswerIs500) {
   EXPECT_EQ(counted(Count::kHandlerSilent), 1u);
 }
 
-TEST_F(Connections, ALimitIs500AndTheOneOnTimeIs504) {
+TEST_F(Connections, ALimitIs500UnlessThereWasNoRoomForTheHandler) {
   std::string which = "memory";
   serve([&](Self& self, Ref<Exchange> exchange) { return runs_out(self, exchange, which); });
   TestClient client = connect();
   EXPECT_EQ(status_of(client.ask(get("/"))), 500);
-  which = "wall";
-  EXPECT_EQ(status_of(client.ask(get("/"))), 504);
+  which = "instances";
+  const std::string response = client.ask(get("/"));
+  EXPECT_EQ(status_of(response), 503);
+  EXPECT_THAT(response, HasSubstr("retry-after: 1\r\n"));
+  EXPECT_EQ(counted(Count::kNoRoom), 1u);
 }
 
 TEST_F(Connections, AFailureThatTheHandlerReportsIs502) {
