@@ -14,6 +14,14 @@ namespace {
 
 using State = Pipe::State;
 
+#ifdef RUSM_SANITIZED
+constexpr std::uint64_t kSeeds = 30;
+constexpr std::uint64_t kBytes = 200'000;
+#else
+constexpr std::uint64_t kSeeds = 200;
+constexpr std::uint64_t kBytes = 3'000'000;
+#endif
+
 struct Node {
   explicit Node(std::optional<std::uint64_t> seed = {}, unsigned workers = 2)
       : runtime({.workers = workers, .deterministic_seed = seed},
@@ -174,7 +182,7 @@ Routine read_pattern(Self& self, Transfer* transfer, std::uint64_t stop_after, s
 }
 
 TEST(PipeBetweenProcesses, WakesWhoeverWaits) {
-  for (std::uint64_t seed = 1; seed <= 200; ++seed) {
+  for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {
     SCOPED_TRACE(seed);
     Node node(seed);
     Transfer transfer(node.runtime, 64);
@@ -188,7 +196,7 @@ TEST(PipeBetweenProcesses, WakesWhoeverWaits) {
 }
 
 TEST(PipeBetweenProcesses, AWriterThatWaitsForRoomSeesThatTheReaderGaveUp) {
-  for (std::uint64_t seed = 1; seed <= 200; ++seed) {
+  for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {
     SCOPED_TRACE(seed);
     Node node(seed);
     Transfer transfer(node.runtime, 64);
@@ -201,11 +209,6 @@ TEST(PipeBetweenProcesses, AWriterThatWaitsForRoomSeesThatTheReaderGaveUp) {
 }
 
 TEST(PipeBetweenProcesses, WakesAcrossWorkers) {
-#ifdef RUSM_SANITIZED
-  constexpr std::uint64_t kBytes = 300'000;
-#else
-  constexpr std::uint64_t kBytes = 3'000'000;
-#endif
   Node node({}, 4);
   Transfer small(node.runtime, 64);
   Transfer large(node.runtime, 4096);
@@ -222,9 +225,8 @@ TEST(PipeBetweenProcesses, WakesAcrossWorkers) {
 
 // The ring itself between two plain threads that poll.
 TEST(PipeBetweenThreads, CarriesBytesInOrder) {
-  constexpr std::uint64_t kBytes = 2'000'000;
   Node node(1);
-  Pipe pipe(node.runtime, 1024);
+  Pipe pipe(node.runtime, 16 * 1024);
   std::thread writer([&pipe] {
     for (std::uint64_t written = 0; written < kBytes;) {
       const auto room = pipe.writable();

@@ -33,8 +33,10 @@ namespace rusm::otp::spec {
 
 #ifdef RUSM_SANITIZED
 inline constexpr int kSeeds = 60;
+inline constexpr int kManySeeds = 150;
 #else
 inline constexpr int kSeeds = 300;
+inline constexpr int kManySeeds = 1000;
 #endif
 
 using Act = std::move_only_function<void(Self&)>;

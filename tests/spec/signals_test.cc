@@ -56,7 +56,7 @@ TEST(S, Case2_AMessageIsThereBeforeALaterSignalOfTheSameSenderActs) {
         w.run();
         EXPECT_THAT(w.seen(b), ElementsAre("before exit", "EXIT go", "before link", "last", "EXIT end"));
       },
-      1000);
+      kManySeeds);
 }
 
 TEST(S, Case2_AMessageIsThereBeforeAKillOfTheSameSenderActs) {
