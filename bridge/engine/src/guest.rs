@@ -194,7 +194,7 @@ fn end_of_tick(mut store: StoreContextMut<'_, Guest>) -> Result<UpdateDeadline> 
     let guest = store.data_mut();
     Ok(match guest.host.tick() {
         CONTINUE => UpdateDeadline::Continue(1),
-        YIELD => UpdateDeadline::YieldCustom(1, Box::pin(YieldSlice::new())),
+        YIELD => UpdateDeadline::YieldCustom(1, Box::pin(YieldSlice::default())),
         _ => {
             guest.stopped = true;
             UpdateDeadline::Interrupt

@@ -121,7 +121,7 @@ impl rusm_instance {
         rusm_instance {
             program,
             task,
-            wake: WakeSlot::new(),
+            wake: WakeSlot::default(),
         }
     }
 
@@ -278,7 +278,7 @@ mod tests {
 
     /// Drives a task as `rusm_instance_resume` does, without an engine of ours around it.
     fn contained(mut task: Task) -> Ending {
-        let slot = WakeSlot::new();
+        let slot = WakeSlot::default();
         let polled = catch_unwind(AssertUnwindSafe(|| Frame::run(&slot, |_, cx| poll(&mut task, cx))));
         let ending = match polled {
             Ok(Poll::Ready(ending)) => ending,

@@ -48,8 +48,8 @@ pub struct WakeSlot {
     shared: OnceCell<Arc<SharedWaker>>,
 }
 
-impl WakeSlot {
-    pub fn new() -> WakeSlot {
+impl Default for WakeSlot {
+    fn default() -> WakeSlot {
         WakeSlot {
             target: Cell::new(rusm_waker {
                 wake: None,
@@ -59,7 +59,9 @@ impl WakeSlot {
             shared: OnceCell::new(),
         }
     }
+}
 
+impl WakeSlot {
     /// Takes effect for wakers made from now on; copies made before keep their target.
     pub fn set_target(&mut self, target: rusm_waker) {
         let old = self.target.replace(target);
@@ -184,14 +186,9 @@ unsafe fn drop_shared(data: *const ()) {
 }
 
 /// Suspends a guest whose slice is over. Wakes nobody: the embedder resumes it when its turn comes.
+#[derive(Default)]
 pub struct YieldSlice {
     yielded: bool,
-}
-
-impl YieldSlice {
-    pub fn new() -> YieldSlice {
-        YieldSlice { yielded: false }
-    }
 }
 
 impl Future for YieldSlice {
@@ -222,7 +219,7 @@ mod tests {
     }
 
     fn slot(counter: &AtomicU64, id: u64) -> WakeSlot {
-        let mut slot = WakeSlot::new();
+        let mut slot = WakeSlot::default();
         slot.set_target(rusm_waker {
             wake: Some(count),
             context: ptr::from_ref(counter).cast_mut().cast(),
@@ -289,7 +286,7 @@ mod tests {
     fn a_slice_yields_once_without_waking() {
         let calls = AtomicU64::new(0);
         let slot = slot(&calls, 1);
-        let mut slice = YieldSlice::new();
+        let mut slice = YieldSlice::default();
         Frame::run(&slot, |frame, cx| {
             assert!(Pin::new(&mut slice).poll(cx).is_pending());
             assert!(frame.take_out_of_budget());

@@ -238,3 +238,34 @@ fn a_spinning_guest_is_stopped_and_answers_nothing() {
     drop(instance);
     assert_eq!((exit.kind, world.status), (rusm_exit_kind::STOPPED, None));
 }
+
+#[test]
+fn wherever_a_guest_is_preempted_its_ends_stay_the_same() {
+    let node = Node::new();
+    let answer = |target: &str| {
+        let mut world = World::new();
+        world.target = target.into();
+        world.ticks = [rusm_tick::YIELD].into();
+        Instance::new(&node.program, &node.grants, &mut world).run();
+        (world.status, world.finished, world.tick_count)
+    };
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let preempted: u64 = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Acquire) {
+                node.engine.tick();
+            }
+        });
+        let mut preempted = 0;
+        for _ in 0..300 {
+            for (target, finished) in [("/after", false), ("/less", false), ("/more", false), ("/hello", true)] {
+                let (status, end, ticks) = answer(target);
+                assert_eq!((status, end), (Some(200), Some(finished)), "{target}");
+                preempted += ticks;
+            }
+        }
+        done.store(true, std::sync::atomic::Ordering::Release);
+        preempted
+    });
+    assert!(preempted > 0);
+}
