@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -116,6 +117,12 @@ inline int count_of(std::string_view text, std::string_view part) {
   return count;
 }
 
+// RUSM_TEST_SEED=N explores another interleaving.
+inline std::uint64_t test_seed() {
+  const char* text = std::getenv("RUSM_TEST_SEED");
+  return text == nullptr ? 3 : std::strtoull(text, nullptr, 10);
+}
+
 class ServeWorld : public testing::Test {
  protected:
   static constexpr std::uint16_t kPort = 80;
@@ -155,7 +162,7 @@ class ServeWorld : public testing::Test {
   TestLog log_{clock_};
   otp::QuietReactorFactory reactors_;
   NativeHandlers handlers_;
-  otp::Runtime runtime_{{.deterministic_seed = 3},
+  otp::Runtime runtime_{{.deterministic_seed = test_seed()},
                         {.clock = clock_, .entropy = entropy_, .reactors = reactors_, .log = &log_.log()}};
   std::unique_ptr<net::SimulatedTransport> network_;
   std::unique_ptr<Server> server_;
