@@ -21,8 +21,15 @@ constexpr std::uint64_t kMapsReserved = 5000;
 constexpr std::uint64_t kBytesPerGuest = 256 << 10;
 
 // Address space of one memory. From 4 GiB and a guard of 32 MiB on, 32-bit memories need no bounds checks.
-constexpr std::uint64_t kMemoryReservationBytes = std::uint64_t{4} << 30;
+// 47 bits of addresses hold kWideGuestsMax such memories; beyond that each gets less, and its code checks its bounds.
+constexpr std::uint64_t kWideReservationBytes = std::uint64_t{4} << 30;
+constexpr std::uint64_t kNarrowReservationBytes = std::uint64_t{1} << 30;
+constexpr std::uint32_t kWideGuestsMax = 24'000;
 constexpr std::uint64_t kMemoryGuardBytes = 32 << 20;
+
+std::uint64_t reservation_bytes(std::uint32_t guests_max) {
+  return guests_max <= kWideGuestsMax ? kWideReservationBytes : kNarrowReservationBytes;
+}
 
 constexpr std::uint64_t kTableElementsMax = 20'000;
 constexpr std::uint32_t kWarmSlotsMax = 256;
@@ -52,7 +59,7 @@ rusm_engine_config make_config(const EngineOptions& options, std::uint32_t core_
       .tables_per_component_max = kPerComponentMax,
       .memory_bytes_max = options.memory_bytes_max,
       .table_elements_max = kTableElementsMax,
-      .memory_reservation_bytes = kMemoryReservationBytes,
+      .memory_reservation_bytes = reservation_bytes(options.guests_max),
       .memory_guard_bytes = kMemoryGuardBytes,
       .memory_keep_resident_bytes = options.keep_resident_bytes,
       .table_keep_resident_bytes = options.keep_resident_bytes,
@@ -97,7 +104,7 @@ Result<std::unique_ptr<Engine>> Engine::open(EngineOptions options, Log* log, Ma
             options.guests_max, options.guests_max * kMapsPerGuest + kMapsReserved, machine.map_count_max, by_maps));
   }
   if (options.workers == 0) options.workers = machine.cores;
-  options.memory_bytes_max = std::min(options.memory_bytes_max, kMemoryReservationBytes);
+  options.memory_bytes_max = std::min(options.memory_bytes_max, reservation_bytes(options.guests_max));
   const std::uint32_t core_instances = options.guests_max * kCoreInstancesPerSlot;
   const std::uint32_t tables = options.guests_max * kTablesPerSlot;
   const rusm_engine_config config = make_config(options, core_instances, tables);

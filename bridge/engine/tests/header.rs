@@ -22,6 +22,6 @@ fn the_header_is_up_to_date() {
     let present = std::fs::read_to_string(&checked_in).unwrap_or_default();
     assert!(
         present == generated,
-        "bridge/include/rusm_bridge.h is out of date; renew it with RUSM_RENEW_HEADER=1 cargo test --release --test header"
+        "bridge/include/rusm_bridge.h is out of date; renew it with RUSM_RENEW_HEADER=1 cargo test --release header"
     );
 }

@@ -1,8 +1,6 @@
 //! One request and its response through the C ABI, with a guest that can misbehave in every way.
 
-mod common;
-
-use common::{Engine, Exit, Grants, Instance, Program, World, grants_config, small_config};
+use crate::common::{Engine, Exit, Grants, Instance, Program, World, grants_config, small_config};
 use rusm_bridge::artifact::RUSM_ENTRY_BIT_HTTP;
 use rusm_bridge::exit::rusm_exit_kind;
 use rusm_bridge::host::rusm_tick;

@@ -1,8 +1,6 @@
 //! Compile, load, run, limit, stop and drop guests through the C ABI.
 
-mod common;
-
-use common::{Engine, Grants, Instance, World, check, grants_config, small_config};
+use crate::common::{Engine, Grants, Instance, World, check, grants_config, small_config};
 use rusm_bridge::abi::{rusm_buffer, rusm_bytes, rusm_status};
 use rusm_bridge::artifact::{RUSM_ENTRY_BIT_COMMAND, rusm_component_info};
 use rusm_bridge::engine::{rusm_engine_compat_hash, rusm_engine_config, rusm_engine_new, rusm_pool_usage};
@@ -21,7 +19,7 @@ fn component(core: &str) -> String {
     )
 }
 
-fn run(wasm: &str, entry: rusm_entry, name: &str, world: &mut World) -> common::Exit {
+fn run(wasm: &str, entry: rusm_entry, name: &str, world: &mut World) -> crate::common::Exit {
     let engine = Engine::new(&small_config());
     let program = engine.program(wasm, entry, name).unwrap();
     let grants = Grants::new(&grants_config());
@@ -36,7 +34,7 @@ fn run(wasm: &str, entry: rusm_entry, name: &str, world: &mut World) -> common::
     exit
 }
 
-fn run_component(core: &str) -> common::Exit {
+fn run_component(core: &str) -> crate::common::Exit {
     run(&component(core), rusm_entry::EXPORT, "run", &mut World::new())
 }
 
@@ -357,7 +355,7 @@ fn artifacts_that_do_not_fit_are_refused() {
 
 #[test]
 fn null_and_nonsense_are_arguments_errors() {
-    let mut host: rusm_host = common::host();
+    let mut host: rusm_host = crate::common::host();
     host.http_write = None;
     let config = small_config();
     let refused = check(|out, error| unsafe { rusm_engine_new(&config, &host, out, error) }).unwrap_err();
