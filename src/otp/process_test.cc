@@ -65,8 +65,8 @@ class Scripted final : public Body {
 };
 
 TEST(ProcessBody, IsResumedUntilItExitsAndDestroyedOnce) {
-  Node node;
   Trace trace;
+  Node node;
   ExitReason reason;
   node.runtime.spawn_body(BodyPtr(new Scripted(&trace, {Step::kYield, Step::kYield, Step::kExit})),
                           {.on_exit = [&](Pid, const ExitReason& r) { reason = r; }});
@@ -77,8 +77,8 @@ TEST(ProcessBody, IsResumedUntilItExitsAndDestroyedOnce) {
 }
 
 TEST(ProcessBody, WaitsForMessagesSignalsAndWakes) {
-  Node node;
   Trace trace;
+  Node node;
   const Pid pid = node.runtime.spawn_body(BodyPtr(new Scripted(&trace, {Step::kWait})));
   node.runtime.run_until_idle();
   EXPECT_EQ(trace.resumed, 1);
@@ -96,8 +96,8 @@ TEST(ProcessBody, WaitsForMessagesSignalsAndWakes) {
 }
 
 TEST(ProcessBody, ThatWaitsForSignalsIsNotResumedByMessages) {
-  Node node;
   Trace trace;
+  Node node;
   const Pid pid = node.runtime.spawn_body(BodyPtr(new Scripted(&trace, {Step::kWaitSignals, Step::kWait})));
   node.runtime.run_until_idle();
   for (const char* text : {"1", "2", "3"}) node.runtime.send(pid, Message::of_text(text));
@@ -110,8 +110,8 @@ TEST(ProcessBody, ThatWaitsForSignalsIsNotResumedByMessages) {
 }
 
 TEST(ProcessBody, ThatWaitsForSignalsAmongMessagesItDidNotTakeIsStillWokenByOthers) {
-  Node node;
   Trace trace;
+  Node node;
   const Pid pid = node.runtime.spawn_body(BodyPtr(new Scripted(&trace, {Step::kWaitSignals}, false)));
   node.runtime.send(pid, Message::of_text("untaken"));
   node.runtime.run_until_idle();
@@ -125,8 +125,8 @@ TEST(ProcessBody, ThatWaitsForSignalsAmongMessagesItDidNotTakeIsStillWokenByOthe
 }
 
 TEST(ProcessBody, ManyWakesBeforeItRunsAreOneResume) {
-  Node node;
   Trace trace;
+  Node node;
   const Pid pid = node.runtime.spawn_body(BodyPtr(new Scripted(&trace, {Step::kWait})));
   node.runtime.run_until_idle();
   for (int i = 0; i < 100; ++i) node.runtime.wake(pid);
@@ -174,8 +174,8 @@ class AsksForTime final : public Body {
 };
 
 TEST(ProcessBody, OfSeveralDeadlinesTheEarliestWakesIt) {
-  Node node;
   std::vector<Nanoseconds> woken;
+  Node node;
   const Nanoseconds start = node.clock.now();
   node.runtime.spawn_body(
       BodyPtr(new AsksForTime(&woken, {start + 3 * kSecond, start + kSecond, start + 2 * kSecond})));
@@ -186,12 +186,12 @@ TEST(ProcessBody, OfSeveralDeadlinesTheEarliestWakesIt) {
 }
 
 TEST(ProcessBody, IsTakenOverEvenWhenThereIsNoRoomForIt) {
+  Trace trace;
   SimulatedClock clock;
   SeededEntropy entropy(1);
   QuietReactorFactory reactors;
   Runtime runtime({.processes_max = 1, .deterministic_seed = 1},
                   {.clock = clock, .entropy = entropy, .reactors = reactors});
-  Trace trace;
   int spawned = 0;
   while (runtime.spawn_body(BodyPtr(new Scripted(&trace, {Step::kWait})))) {
     ASSERT_LT(++spawned, 100'000);
@@ -312,8 +312,8 @@ Routine spend(Self& self, int sends, int* steps) {
 
 TEST(Process, PaysForSendsAtItsNextAwait) {
   for (std::uint64_t seed = 1; seed <= 50; ++seed) {
-    Node node(seed);
     int steps = 0;
+    Node node(seed);
     node.runtime.spawn(spend, 8, &steps);
     // In deterministic mode a slice is at most 8: each round of 8 sends uses one up.
     for (int i = 1; i <= 20; ++i) {

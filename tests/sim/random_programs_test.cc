@@ -82,7 +82,10 @@ class Simulation {
 
   // ── For the actors ──
   Actor& of(Pid pid) { return actors_[pid]; }
-  Pid any_pid() { return pids_[random_.below(pids_.size())]; }
+  // Half the time the process beside it, so that some pairs have much to do with each other.
+  Pid other_for(Pid pid);
+  // Steps the other node while this one is in the middle of a step, as another thread would.
+  void run_other_node(Self& self);
   bool may_spawn() const { return pids_.size() < kActorsMax; }
   Pid spawn(Runtime& on);
   Spawned spawn_from(Self& parent, bool link, bool monitor);
@@ -108,6 +111,8 @@ class Simulation {
   Random random_;
   std::map<Pid, Actor> actors_;
   std::vector<Pid> pids_;
+  std::map<Pid, std::size_t> numbers_;  // in pids_
+  bool nested_ = false;
   int reasons_ = 0;
   int frames_ = 0;
 };
@@ -180,11 +185,19 @@ void spawn(Self& self, Simulation& sim) {
   sim.spawn_from(self, how % 2 == 1, how / 2 == 1);
 }
 
+// Crosses what the other side does meanwhile.
+void link_and_unlink(Self& self, Simulation& sim, Pid other) {
+  for (std::uint64_t i = 2 + sim.random().below(3); i > 0; --i) {
+    sim.random().below(2) == 0 ? link(self, sim, other) : unlink(self, sim, other);
+    if (sim.random().below(2) == 0) sim.run_other_node(self);
+  }
+}
+
 // One that does not wait.
 void operate(Self& self, Simulation& sim) {
-  const Pid other = sim.any_pid();
+  const Pid other = sim.other_for(self.pid());
   Actor& actor = sim.of(self.pid());
-  switch (sim.random().below(12)) {
+  switch (sim.random().below(14)) {
     case 0:
       return spawn(self, sim);
     case 1:
@@ -192,6 +205,8 @@ void operate(Self& self, Simulation& sim) {
       return link(self, sim, other);
     case 3:
       return unlink(self, sim, other);
+    case 9:
+      return link_and_unlink(self, sim, other);
     case 4:
     case 5:
       actor.monitors[self.monitor(other)] = {.target = other};
@@ -203,6 +218,8 @@ void operate(Self& self, Simulation& sim) {
     case 8:
       if (sim.random().below(3) == 0) send_exit(self, sim, other);
       return;
+    case 10:
+      return sim.run_other_node(self);
     default:
       for (std::uint64_t i = sim.random().below(6); i > 0; --i) send_text(self, sim, other);
       return;
@@ -218,7 +235,7 @@ Task<> await_something(Self& self, Simulation& sim) {
       co_await sleep(self, static_cast<Nanoseconds>(sim.random().below(kMillisecond)));
       break;
     case 2: {
-      const Pid from = sim.any_pid();
+      const Pid from = sim.other_for(self.pid());
       auto message = co_await receive_if_for(self, 100 * kMicrosecond, [from](const Message& m) {
         const Text* text = m.get_if<Text>();
         return text != nullptr && text->from == from;
@@ -239,6 +256,7 @@ Task<> await_something(Self& self, Simulation& sim) {
 
 Task<> end_somehow(Self& self, Simulation& sim) {
   Actor& actor = sim.of(self.pid());
+  sim.run_other_node(self);  // what comes in now finds it ended
   if (sim.random().below(2) == 0) {
     ExitReason reason = sim.random().below(4) == 0 ? ExitReason(Kind::kKill) : sim.new_reason();
     actor.causes.insert(reason.to_string());
@@ -274,7 +292,23 @@ SpawnOptions Simulation::options() {
   }};
 }
 
+Pid Simulation::other_for(Pid pid) {
+  const Pid any = pids_[random_.below(pids_.size())];
+  if (random_.below(2) == 0) return any;
+  const std::size_t beside = numbers_.at(pid) ^ 1;
+  return beside < pids_.size() ? pids_[beside] : any;
+}
+
+void Simulation::run_other_node(Self& self) {
+  if (!world_.two_nodes() || nested_) return;
+  nested_ = true;
+  Runtime& other = &self.runtime() == &world_.here() ? world_.there() : world_.here();
+  for (std::uint64_t i = random_.below(5); i > 0; --i) other.step();
+  nested_ = false;
+}
+
 void Simulation::add(Pid pid) {
+  numbers_[pid] = pids_.size();
   pids_.push_back(pid);
   (void)of(pid);
 }
@@ -396,8 +430,9 @@ void Simulation::check_agreement() {
   for (const Pid pid : living()) tell(pid, [](Self& self) { self.trap_exit(true); });
   world_.run_out();
   for (std::vector<Pid> pids = living(); pids.size() >= 2; pids = living()) {
-    const Pid one = pids[random_.below(pids.size() - 1)];
-    const Pid two = pids.back() == one ? pids.front() : pids.back();
+    const Pid one = pids[random_.below(pids.size())];
+    Pid two = other_for(one);
+    if (two == one || of(two).ended) two = pids.front() == one ? pids.back() : pids.front();
     const bool linked = random_.below(2) == 0;
     tell(one, [this, linked, two](Self& self) { linked ? link(self, *this, two) : unlink(self, *this, two); });
     world_.run_out();

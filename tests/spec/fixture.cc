@@ -70,6 +70,11 @@ bool World::step() {
   return nodes_[first]->step() || (two_nodes() && nodes_[1 - first]->step());
 }
 
+void World::step_there_meanwhile() {
+  if (!two_nodes()) return;
+  for (std::uint64_t n = random_.below(8); n > 0; --n) there().step();
+}
+
 void World::run() {
   while (step()) {
   }

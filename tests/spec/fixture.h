@@ -74,6 +74,9 @@ class World {
   void run_out();
   // Runs one step; false when nothing is runnable.
   bool step();
+  // In the middle of a step of a puppet of here(): the other node goes on for a while, as another thread would. With
+  // one node nothing happens.
+  void step_there_meanwhile();
 
   void send(Pid from, Pid to, std::string text);  // told to `from`
   // Cuts the connection between the two nodes.

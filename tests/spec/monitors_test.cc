@@ -112,6 +112,7 @@ TEST(M, Case4_AfterDemonitorNoDownIsOrGetsIntoTheMailbox) {
     w.tell_end(b, kReason);
     for (std::uint64_t i = w.random().below(4); i > 0; --i) w.send(a, a, "busy");
     w.tell(a, [&](Self& self) {
+      w.step_there_meanwhile();
       self.demonitor(reference);
       demonitored = true;
       before = w.seen(self.pid()).size();
@@ -177,9 +178,11 @@ TEST(M, Case5_DemonitorDuringTheTargetsExitLeavesNoLateDown) {
     const Pid a = w.puppet(w.here());
     const Pid b = w.puppet(w.there());
     w.run();
-    w.tell(a, [b](Self& self) {
+    w.tell(a, [b, &w](Self& self) {
       const Reference reference = self.monitor(b);
+      w.step_there_meanwhile();
       self.exit(b, Kind::kKill);
+      w.step_there_meanwhile();
       self.demonitor(reference);
     });
     w.run();
