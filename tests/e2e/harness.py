@@ -7,6 +7,7 @@ import json
 import os
 import re
 import resource
+import select
 import shutil
 import signal
 import socket
@@ -240,6 +241,10 @@ class Connection:
                 self._more()
         data, self.buffer = self.buffer, b""
         return data
+
+    def has_answer(self):
+        """Whether the server has sent something, or closed the connection."""
+        return bool(select.select([self.socket], [], [], 0)[0])
 
     def is_closed(self):
         """Waits until the server has closed the connection."""
