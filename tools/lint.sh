@@ -17,7 +17,7 @@ check() { # name command...
   fi
 }
 
-mapfile -t cxx < <(git ls-files '*.h' '*.cc')
+mapfile -t cxx < <(git ls-files '*.h' '*.cc' ':!bridge/include')
 mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
 mapfile -t manifests < <(git ls-files bridge/Cargo.toml 'examples/*/components/*/Cargo.toml')
 mapfile -t changed < <(git diff --name-only --diff-filter=d HEAD -- 'src/*.cc')
