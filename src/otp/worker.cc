@@ -38,6 +38,16 @@ void Worker::enqueue(Process& process, bool chatty) noexcept {
   if (runtime_.idle_.load(std::memory_order_relaxed) > 0) runtime_.wake_idle_worker();
 }
 
+// It has used up its slice. While there are some in the injection queue, which found no room here, its place is behind
+// them: else those in the own queue and those outside of it would not get their turns alike.
+void Worker::to_the_back(Process& process) noexcept {
+  if (runtime_.injected_size_.load(std::memory_order_relaxed) == 0 || runtime_.options_.deterministic_seed) {
+    return enqueue(process, false);
+  }
+  runtime_.inject(process);
+  if (runtime_.idle_.load(std::memory_order_relaxed) > 0) runtime_.wake_idle_worker();
+}
+
 void Worker::loop() noexcept {
   Worker* const previous = enter();
   clockid_t own_clock = CLOCK_MONOTONIC;
@@ -57,8 +67,9 @@ void Worker::loop() noexcept {
 }
 
 Process* Worker::next() noexcept {
-  if (--until_outside_ == 0) {
-    until_outside_ = kTick;
+  const bool tick = --until_outside_ == 0;
+  if (tick || look_soon_) {
+    look_soon_ = false;
     const Nanoseconds now = runtime_.clock().now();
     if (now - looked_outside_ >= kLookEvery) {
       looked_outside_ = now;
@@ -66,6 +77,9 @@ Process* Worker::next() noexcept {
       if (now >= timers_.next_due()) fire_timers(now);
       if (now >= watch_at_) watch_others(now);
     }
+  }
+  if (tick) {
+    until_outside_ = kTick;
     if (Process* process = runtime_.take_injected(this)) return process;
   }
   if (chats_ < kChatsInARow) {
@@ -77,6 +91,15 @@ Process* Worker::next() noexcept {
   chats_ = 0;
   if (Process* process = queue_.pop()) return process;
   return chat_.take();
+}
+
+void Worker::look_outside() noexcept {
+  const Nanoseconds now = runtime_.clock().now();
+  if (now - looked_outside_ < kLookEvery) return;
+  looked_outside_ = now;
+  reactor_->poll();
+  if (now >= timers_.next_due()) fire_timers(now);
+  if (now >= watch_at_) watch_others(now);
 }
 
 Process* Worker::search() noexcept {
@@ -234,8 +257,8 @@ void Worker::run(Process& process) noexcept {
     }
     if (step != Step::kYield && process.park(step)) break;  // it may already run elsewhere: not ours any more
     if (step == Step::kYield || !process.charge()) {
-      until_outside_ = 1;  // it ran long: sockets and timers have waited
-      enqueue(process, false);
+      ran_long_ = true;  // sockets and timers have waited
+      to_the_back(process);
       break;
     }
   }

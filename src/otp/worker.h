@@ -4,7 +4,10 @@
 // message to: it finds the caches warm), the own run queue, the injection queue, the reactor and the timers, other
 // workers.
 // - At most kChatsInARow steps are taken from the chat slot in a row, so that two that chat cannot starve the rest.
-// - Every kTick steps the injection queue comes first, and the reactor and the timers are looked at.
+// - Every kTick steps the injection queue comes first; then, and after a step that used up its slice, the reactor and
+//   the timers are looked at.
+// - A process that used up its slice goes to the back of the injection queue while there is anyone in it, so that the
+//   own queue runs empty and all get their turns alike, however many there are.
 //
 // Sleep. A worker that finds nothing says that it is idle, looks everywhere once more and parks in its reactor.
 // 1. Work put into a worker's own queues needs nobody else to be awake: that worker is awake and will run it. So
@@ -99,6 +102,8 @@ class Worker {
   Process* next() noexcept;
   Process* search() noexcept;
   Process* steal_from_others() noexcept;
+  void look_outside() noexcept;
+  void to_the_back(Process& process) noexcept;
   void stop_searching() noexcept;
   void sleep() noexcept;
   void watch_others(Nanoseconds now) noexcept;
@@ -129,7 +134,9 @@ class Worker {
   // Owner.
   int chats_ = 0;
   bool searching_ = false;
-  std::uint32_t until_outside_ = kTick;
+  bool look_soon_ = false;
+  std::uint32_t until_tick_ = kTick;
+  bool ran_long_ = false;  // the last step used up its slice
   Nanoseconds looked_outside_ = 0;
   Nanoseconds watch_span_ = kWatchMin;
   Nanoseconds watch_at_ = 0;

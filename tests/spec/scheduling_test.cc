@@ -1,8 +1,10 @@
 // P: scheduling.
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
 
+#include "otp/run_queue.h"
 #include "spec/fixture.h"
 
 namespace rusm::otp::spec {
@@ -61,15 +63,30 @@ TEST(P, Case1_EndlessAlwaysReadyAwaitsDoNotKeepOthersFromRunning) {
   });
 }
 
-Routine flood(Self& self, Pid to) {
+Routine drink(Self& self) {
+  for (;;) (void)co_await receive(self);
+}
+
+struct Stream {
+  std::atomic<std::int64_t> under_way{0};
+};
+
+Routine flood(Self& self, Pid to, Stream* stream) {
+  constexpr std::int64_t kUnderWayMax = 100'000;
   for (;;) {
-    for (int i = 0; i < 64; ++i) self.send(to, Message::of_text("flood"));
+    if (stream->under_way.load() < kUnderWayMax) {
+      for (int i = 0; i < 64; ++i) self.send(to, Message::of_text("flood"));
+      stream->under_way.fetch_add(64);
+    }
     (void)co_await receive_for(self, 0);
   }
 }
 
-Routine drink(Self& self) {
-  for (;;) (void)co_await receive(self);
+Routine drink_flood(Self& self, Stream* stream) {
+  for (;;) {
+    (void)co_await receive(self);
+    stream->under_way.fetch_sub(1);
+  }
 }
 
 Routine arrive_after(Self& self, int yields, Gate* gate) {
@@ -79,15 +96,38 @@ Routine arrive_after(Self& self, int yields, Gate* gate) {
 }
 
 TEST(P, Case1_OneWorkerServesAllBesideGreedyProcesses) {
+  Stream streams[3];
   Gate gate(50);
   ThreadedNode node(1);
-  for (int i = 0; i < 3; ++i) {
+  for (Stream& stream : streams) {
     node.runtime.spawn(talk_to_itself);
-    node.runtime.spawn(flood, node.runtime.spawn(drink));
+    node.runtime.spawn(flood, node.runtime.spawn(drink_flood, &stream), &stream);
   }
   for (int i = 0; i < 50; ++i) node.runtime.spawn(arrive_after, 20, &gate);
   gate.wait();
   EXPECT_TRUE(gate.open());
+}
+
+Routine count_turns(Self& self, std::uint64_t* turns, std::uint64_t* all, std::uint64_t last) {
+  while (*all < last) {
+    ++*turns;
+    ++*all;
+    co_await yield(self);
+  }
+}
+
+TEST(P, Case1_MoreRunnableThanARunQueueHoldsGetTheirTurnsAlike) {
+  constexpr std::uint64_t kTurns = 2'000;
+  constexpr std::size_t kProcesses = 3 * RunQueue::kCapacity;
+  std::vector<std::uint64_t> turns(kProcesses);
+  std::uint64_t all = 0;  // one worker: nothing here is shared between threads at a time
+  {
+    ThreadedNode node(1);
+    for (std::uint64_t& mine : turns) node.runtime.spawn(count_turns, &mine, &all, kTurns * kProcesses);
+    ASSERT_TRUE(node.wait_until_empty());
+  }
+  const auto [least, most] = std::ranges::minmax(turns);
+  EXPECT_GT(least, kTurns / 4) << "while another had " << most;
 }
 
 Routine block_natively(Self&, std::atomic<bool>* release, std::atomic<bool>* running) {
