@@ -67,19 +67,13 @@ void Worker::loop() noexcept {
 }
 
 Process* Worker::next() noexcept {
-  const bool tick = --until_outside_ == 0;
+  const bool tick = --until_tick_ == 0;
   if (tick || look_soon_) {
     look_soon_ = false;
-    const Nanoseconds now = runtime_.clock().now();
-    if (now - looked_outside_ >= kLookEvery) {
-      looked_outside_ = now;
-      reactor_->poll();
-      if (now >= timers_.next_due()) fire_timers(now);
-      if (now >= watch_at_) watch_others(now);
-    }
+    look_outside();
   }
   if (tick) {
-    until_outside_ = kTick;
+    until_tick_ = kTick;
     if (Process* process = runtime_.take_injected(this)) return process;
   }
   if (chats_ < kChatsInARow) {
