@@ -68,10 +68,7 @@ void Worker::loop() noexcept {
 
 Process* Worker::next() noexcept {
   const bool tick = --until_tick_ == 0;
-  if (tick || look_soon_) {
-    look_soon_ = false;
-    look_outside();
-  }
+  if (std::exchange(ran_long_, false) || tick) look_outside();
   if (tick) {
     until_tick_ = kTick;
     if (Process* process = runtime_.take_injected(this)) return process;

@@ -134,7 +134,6 @@ class Worker {
   // Owner.
   int chats_ = 0;
   bool searching_ = false;
-  bool look_soon_ = false;
   std::uint32_t until_tick_ = kTick;
   bool ran_long_ = false;  // the last step used up its slice
   Nanoseconds looked_outside_ = 0;
