@@ -114,11 +114,11 @@ class GuestsTest : public testing::Test {
     EXPECT_TRUE(answer.reason.is_normal()) << path;
   }
 
-  static void expect_no_answer(const std::string& path) {
-    const Answer answer = ask(*hostile_, path);
+  static Answer expect_no_answer(const std::string& path) {
+    Answer answer = ask(*hostile_, path);
     EXPECT_EQ(answer.status, 0) << path;
-    EXPECT_NE(answer.failure, "") << path;
     EXPECT_EQ(answer.end, State::kBroken) << path;
+    return answer;
   }
 
   // A guest that crashes right after its answer may take the answer with it, but never passes a part off as all of it.
@@ -152,9 +152,10 @@ TEST_F(GuestsTest, AGuestThatNeverAnswersCanBeKilled) {
 }
 
 TEST_F(GuestsTest, AnOutparamThatIsNotUsedWellIsNoAnswer) {
-  expect_no_answer("/unset");
-  expect_no_answer("/error");
-  expect_no_answer("/after-drop");
+  // Said so, or ended without a word: then the exchange stays open, and the server answers when it sees the end.
+  EXPECT_NE(expect_no_answer("/error").failure, "");
+  EXPECT_EQ(expect_no_answer("/unset").failure, "");
+  EXPECT_EQ(expect_no_answer("/after-drop").failure, "");
 }
 
 TEST_F(GuestsTest, TheFirstOfTwoAnswersCounts) {
