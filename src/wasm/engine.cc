@@ -10,8 +10,23 @@
 #include "wasm/bridge.h"
 #include "wasm/guest_body.h"
 
+#ifdef RUSM_SANITIZED
+// Guests run on stacks of their own, of which AddressSanitizer's fake frames know nothing, and their traps are signals
+// that are not its to report.
+extern "C" const char* __asan_default_options() {  // NOLINT(bugprone-reserved-identifier): the sanitizer's name
+  return "detect_stack_use_after_return=0:handle_segv=0:use_sigaltstack=0";
+}
+#endif
+
 namespace rusm::wasm {
 namespace {
+
+// Under a sanitizer guests check their bounds instead of faulting.
+#ifdef RUSM_SANITIZED
+constexpr bool kSignalTraps = false;
+#else
+constexpr bool kSignalTraps = true;
+#endif
 
 // Mappings of one live guest: two of its stack, three of its memory. Some are left to the rest of the program, and
 // malloc needs them, too: at the limit it fails.
@@ -68,7 +83,7 @@ rusm_engine_config make_config(const EngineOptions& options, std::uint32_t core_
       .wasm_stack_bytes_max = options.stack_bytes,
       .stack_zeroing = options.zero_stacks,
       .pagemap_scan = true,
-      .signals_based_traps = true,
+      .signals_based_traps = kSignalTraps,
       .blocking_threads_max = options.blocking_threads,
   };
 }

@@ -68,6 +68,40 @@ class ServeTest(harness.TestCase):
         self.assertIn("limit (memory)", line["reason"])
         self.assertEqual(server.ask("GET", "/").status, 200)
 
+    def test_a_client_that_sends_its_head_byte_by_byte_is_cut_and_holds_up_nobody(self):
+        server = self.hello(serve="header_timeout_ms = 1000")
+
+        def next_byte():  # never the end of the head
+            if not slow.has_answer():
+                slow.send(b"x")
+                self.assertEqual(others.ask("GET", "/").status, 200)
+            return slow.has_answer()
+
+        with server.connect() as slow, server.connect() as others:
+            slow.send(b"GET / HTTP/1.1\r\nhost: test\r\nx-slow: ")
+            harness.wait_until(next_byte, "the server gave it up")
+            response = slow.read_response()
+            self.assertEqual((response.status, response.headers["connection"]), (408, "close"))
+            self.assertEqual(slow.rest(), b"")
+
+    def test_a_client_that_sends_its_body_byte_by_byte_is_served_and_holds_up_nobody(self):
+        server = self.hello()
+        body = b"one byte at a time"
+        with server.connect() as slow, server.connect() as others:
+            slow.send_head("POST", "/echo", [("content-length", len(body))])
+            for byte in body:
+                slow.send(bytes([byte]))
+                self.assertEqual(others.ask("GET", "/").status, 200)
+            self.assertEqual(slow.read_response()[::2], (200, body))
+
+    def test_a_body_that_stands_still_is_given_up(self):
+        server = self.hello(serve="body_timeout_ms = 500")
+        with server.connect() as slow:
+            slow.send_head("POST", "/echo", [("content-length", 10)])
+            slow.send(b"12345")
+            slow.rest()  # until the server closes it
+        self.assertEqual(server.ask("GET", "/").status, 200)
+
     def test_spin_is_preempted_and_cut(self):
         server = self.hello(serve="request_timeout_ms = 2000", extra="[node]\nworkers = 1")
         with server.connect() as spinning, server.connect() as others:
