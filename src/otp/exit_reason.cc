@@ -46,6 +46,8 @@ std::string_view name_of(ExitReason::Kind kind) noexcept {
       return "noconnection";
     case ExitReason::Kind::kCrashed:
       return "crashed";
+    case ExitReason::Kind::kTimeout:
+      return "timeout";
     case ExitReason::Kind::kLimit:
       return "limit";
     case ExitReason::Kind::kOther:

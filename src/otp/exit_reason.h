@@ -19,6 +19,7 @@ class ExitReason {
     kNoProc,        // there was no such process
     kNoConnection,  // the connection to its node was lost
     kCrashed,       // an exception, a trap, a fault of the host
+    kTimeout,       // a deadline passed
     kLimit,         // a limit was reached; crash_kind() says which: "memory", "cpu", …
     kOther,         // the process's own words; text() holds them
     kKill,          // only as a signal: the order to end, which cannot be trapped

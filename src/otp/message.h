@@ -28,6 +28,7 @@ enum class EnvelopeKind : std::uint8_t {
   kLinkExit,  // sent along a link by a process that ended
   kDown,
   // Signals that act at once and are never seen by a body.
+  kReply,  // answers a request: goes to the call that waits for it, or nowhere
   kLink,
   kUnlink,
   kUnlinkAck,
@@ -51,13 +52,22 @@ struct Envelope {
   std::uint32_t generation = 0;       // of the process it is meant for
   std::uint32_t bytes = 0;            // payload size
   EnvelopeKind kind = EnvelopeKind::kBytes;
-  Pid from;                 // who signals; empty for plain messages
-  Reference reference = 0;  // of the monitor or call it belongs to; for unlink its id
+  Pid from;                 // who signals or requests; empty for plain messages
+  Reference reference = 0;  // of the monitor or request it belongs to; for unlink its id
 
   std::byte* payload() noexcept { return reinterpret_cast<std::byte*>(this + 1); }
   const std::byte* payload() const noexcept { return reinterpret_cast<const std::byte*>(this + 1); }
   // Of kExit, kLinkExit and kDown.
   const ExitReason& reason() const noexcept { return *reinterpret_cast<const ExitReason*>(payload()); }
+
+  // What was received as a signal or a request is sent on as a mere value.
+  void make_plain() noexcept {
+    if (kind > EnvelopeKind::kValue) [[unlikely]]
+      kind = EnvelopeKind::kValue;
+    from = Pid();
+    reference = 0;
+  }
+  bool is_request() const noexcept { return reference != 0 && !is_signal(kind); }
 
   static Envelope* create(EnvelopeKind kind, std::size_t payload_bytes) {
     auto* envelope = new (allocate_block(sizeof(Envelope) + payload_bytes)) Envelope;
@@ -85,6 +95,13 @@ inline constexpr PayloadType kPayloadType{
 EnvelopePtr make_signal(EnvelopeKind kind, Pid from, Reference reference);
 // kExit, kLinkExit or kDown with its reason.
 EnvelopePtr make_exit_signal(EnvelopeKind kind, Pid from, Reference reference, ExitReason reason);
+
+// Where the answer to a request goes: a value that can be kept, or handed to another process that answers.
+struct ReplyTo {
+  Pid caller;
+  Reference reference = 0;
+  bool operator==(const ReplyTo&) const = default;
+};
 
 // Threads: one owner.
 class Message {
@@ -129,12 +146,17 @@ class Message {
     return const_cast<Message*>(this)->get_if<T>();
   }
 
-  // Who ended or signalled (exit, down); empty for plain messages.
+  // A message whose sender waits for an answer.
+  bool is_request() const { return envelope_->is_request(); }
+  // REQUIRES: is_request().
+  ReplyTo reply_to() const { return {envelope_->from, envelope_->reference}; }
+
+  // Who ended, signalled (exit, down) or asks (request); empty for plain messages.
   Pid from() const { return envelope_->from; }
-  // The monitor that a down belongs to.
+  // The monitor that a down, or the request that a reply, belongs to.
   Reference reference() const { return envelope_->reference; }
   // Why (exit, down).
-  ExitReason reason() const { return is_signal(kind()) ? envelope_->reason() : ExitReason(); }
+  ExitReason reason() const { return is_exit() || is_down() ? envelope_->reason() : ExitReason(); }
 
   EnvelopePtr release() && { return std::move(envelope_); }
   const Envelope& envelope() const { return *envelope_; }

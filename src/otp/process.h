@@ -49,6 +49,18 @@ struct Waiter {
   bool (*ready)(Waiter& waiter, Process& self) noexcept = nullptr;
 };
 
+// A request that waits for its answer. Lies in the frame of who asked, and only its process refers to it. The request
+// is its own monitor: the end of the server, or of the connection to it, answers it too.
+struct PendingCall {
+  Reference reference = 0;  // 0: not asked yet
+  Pid server;
+  bool done = false;
+  std::optional<Message> reply;
+  ExitReason failure;  // when done without a reply
+  PendingCall* next = nullptr;
+  PendingCall* previous = nullptr;
+};
+
 // A monitor on a process: a reference is unique on the watcher's node only.
 struct Watch {
   Reference reference;
@@ -74,7 +86,8 @@ struct ProcessDetail {
   // Peer → 0 for a link, else the id of an unlink that the peer has not acknowledged.
   SmallMap<Pid, std::uint64_t> links;
   SmallMap<Reference, Pid> watching;           // monitors of ours
-  SmallMap<Watch, std::monostate> watched_by;  // monitors on us
+  SmallMap<Watch, std::monostate> watched_by;  // monitors on us, those of requests included
+  PendingCall* calls = nullptr;
   std::move_only_function<void(Pid, const ExitReason&)> on_exit;
 };
 
@@ -107,6 +120,8 @@ class alignas(64) Process {
   void trap_exit(bool on) noexcept { trap_exit_ = on; }
   // As OTP's exit/2. kKill cannot be trapped.
   void exit(Pid target, ExitReason reason) noexcept;
+  // Answers a request, at most once; an answer that nobody awaits any more vanishes. Any process may answer.
+  void reply(ReplyTo to, Message answer) noexcept;
   void set_label(std::string label);
   std::string_view label() const noexcept { return detail_ ? std::string_view(detail_->label) : std::string_view(); }
 
@@ -136,6 +151,10 @@ class alignas(64) Process {
   bool take_yield() noexcept { return std::exchange(yield_, false); }
   // Ends the process at the present suspension with this reason.
   void end(ExitReason reason) noexcept;
+  // Sends `request` and registers `call`, which must not move until it is done or abandoned.
+  void ask(PendingCall& call, Pid server, Message request) noexcept;
+  // Whatever answers it from now on vanishes.
+  void abandon(PendingCall& call) noexcept;
   Envelope* mailbox_head() const noexcept { return mailbox_head_; }
   // Takes `envelope`, whose predecessor in the mailbox is `previous` (null: it is the first).
   EnvelopePtr take(Envelope* previous, Envelope* envelope) noexcept;
@@ -168,6 +187,8 @@ class alignas(64) Process {
   void act(EnvelopePtr signal) noexcept;
   void on_exit_signal(EnvelopePtr signal) noexcept;
   void on_link_exit(EnvelopePtr signal) noexcept;
+  PendingCall* find_call(Reference reference) noexcept;
+  void settle_call(PendingCall& call) noexcept;
   ProcessDetail& detail();
   void clear_mailbox() noexcept;
 

@@ -15,6 +15,7 @@
 #include <concepts>
 #include <coroutine>
 #include <exception>
+#include <expected>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -259,6 +260,49 @@ struct Sleep : Await {
   const Nanoseconds deadline;
 };
 
+// Asks when it is awaited, and waits for the answer. Messages stay in the mailbox meanwhile, looked at by nobody.
+struct Call : Await {
+  Call(Process& s, Pid to, Message r, Nanoseconds until) : Await(s), server(to), deadline(until), request(std::move(r)) {
+    ready = [](Waiter& waiter, Process&) noexcept { return static_cast<Call&>(waiter).look(); };
+  }
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+  ~Call() {
+    if (pending.reference != 0 && !pending.done) self.abandon(pending);
+  }
+  bool look() noexcept {
+    if (pending.done) return true;
+    if (deadline == kNever) return false;
+    if (self.runtime().clock().now() >= deadline) return true;
+    self.wake_at(deadline);
+    return false;
+  }
+  bool await_ready() noexcept {
+    if (server == self.pid()) {
+      pending.done = true;
+      pending.failure = ExitReason::crashed("call", "a process cannot call itself");
+      return self.charge();
+    }
+    self.ask(pending, server, std::move(request));
+    return false;
+  }
+  void await_suspend(std::coroutine_handle<> h) noexcept {
+    if (deadline != kNever) self.wake_at(deadline);
+    suspend(h, Step::kWaitSignals, !self.charge());
+  }
+  std::expected<Message, ExitReason> await_resume() noexcept {
+    if (pending.reply) return std::move(*pending.reply);
+    if (pending.done) return std::unexpected(std::move(pending.failure));
+    self.abandon(pending);
+    return std::unexpected(ExitReason(ExitReason::Kind::kTimeout));
+  }
+
+  const Pid server;
+  const Nanoseconds deadline;
+  Message request;
+  PendingCall pending;
+};
+
 struct News : Await {
   News(Process& s, Nanoseconds until) : Await(s), deadline(until) {}
   bool await_ready() const noexcept { return false; }
@@ -311,6 +355,14 @@ inline auto yield(Self& self) {
 // Messages wait meanwhile.
 inline auto sleep(Self& self, Nanoseconds span) {
   return detail::Sleep(self, deadline_after(self.runtime().clock().now(), span));
+}
+// How long a call waits unless it says otherwise.
+inline constexpr Nanoseconds kCallTimeout = 5 * kSecond;
+// Sends `request` and waits for the answer: std::expected<Message, ExitReason>. The error is the server's reason when
+// it ends first, noproc, noconnection, or timeout. An answer that comes later is never seen. It costs the same however
+// many messages wait in the mailbox.
+inline auto call(Self& self, Pid server, Message request, Nanoseconds timeout = kCallTimeout) {
+  return detail::Call(self, server, std::move(request), deadline_after(self.runtime().clock().now(), timeout));
 }
 // Waits for anything to happen: a message, a wake, the deadline (a point on the clock, kNever for none). The caller
 // looks at whatever it waits for before, and again after; news in between ends the wait at once.

@@ -152,10 +152,11 @@ void Runtime::reject(Pid to, EnvelopePtr envelope, ExitReason::Kind why) noexcep
   const Pid from = envelope->from;
   const Reference reference = envelope->reference;
   const EnvelopeKind kind = envelope->kind;
+  const bool request = envelope->is_request();
   envelope.reset();
   if (kind == EnvelopeKind::kLink) {
     post(from, make_exit_signal(EnvelopeKind::kLinkExit, to, 0, why));
-  } else if (kind == EnvelopeKind::kMonitor) {
+  } else if (kind == EnvelopeKind::kMonitor || request) {
     post(from, make_exit_signal(EnvelopeKind::kDown, to, reference, why));
   } else if (kind == EnvelopeKind::kUnlink) {
     post(from, make_signal(EnvelopeKind::kUnlinkAck, to, reference));

@@ -115,7 +115,12 @@ class Runtime {
     return launch(*process, function(*process, std::move(args)...).release(), std::move(options), &parent);
   }
 
-  void send(Pid to, Message message) noexcept { post(to, std::move(message).release()); }
+  // A request that was received and is sent on is an ordinary message: hand over its reply_to() to let another answer.
+  void send(Pid to, Message message) noexcept {
+    EnvelopePtr envelope = std::move(message).release();
+    envelope->make_plain();
+    post(to, std::move(envelope));
+  }
   // As OTP's exit/2 from outside. kKill cannot be trapped.
   void exit(Pid target, ExitReason reason) noexcept;
   // Makes `pid` look again at what it waits for. Idempotent, cheap, harmless when nothing has changed.

@@ -57,6 +57,57 @@ void Process::exit(Pid target, ExitReason reason) noexcept {
   runtime_->post(target, make_exit_signal(EnvelopeKind::kExit, pid(), 0, std::move(reason)));
 }
 
+// ── Requests ───────────────────────────────────────────────────────────────────────────────────────────────────────
+//
+// A request is a message that the server's side takes for a monitor as well, so that whoever asked hears of the
+// server's end. A reply is a signal: it goes to the call that waits for it and never to the mailbox, however long that
+// is; when no call of its reference waits any more, it vanishes. A reply by the process that was asked removes the
+// monitor on the way (and says so by its sender's pid), any other is followed by a demonitor.
+
+void Process::ask(PendingCall& call, Pid server, Message request) noexcept {
+  call.reference = runtime_->make_reference();
+  call.server = server;
+  ProcessDetail& ours = detail();
+  call.next = ours.calls;
+  if (call.next != nullptr) call.next->previous = &call;
+  ours.calls = &call;
+  EnvelopePtr envelope = std::move(request).release();
+  envelope->from = pid();
+  envelope->reference = call.reference;
+  charge();
+  runtime_->post(server, std::move(envelope));
+}
+
+void Process::abandon(PendingCall& call) noexcept {
+  settle_call(call);
+  runtime_->post(call.server, make_signal(EnvelopeKind::kDemonitor, pid(), call.reference));
+}
+
+void Process::reply(ReplyTo to, Message answer) noexcept {
+  EnvelopePtr envelope = std::move(answer).release();
+  envelope->kind = EnvelopeKind::kReply;
+  envelope->reference = to.reference;
+  const bool ours = detail_ && detail_->watched_by.erase({to.reference, to.caller});
+  envelope->from = ours ? pid() : Pid();
+  charge();
+  runtime_->post(to.caller, std::move(envelope));
+}
+
+PendingCall* Process::find_call(Reference reference) noexcept {
+  PendingCall* call = detail_ ? detail_->calls : nullptr;
+  while (call != nullptr && call->reference != reference) call = call->next;
+  return call;
+}
+
+void Process::settle_call(PendingCall& call) noexcept {
+  (call.previous == nullptr ? detail_->calls : call.previous->next) = call.next;
+  if (call.next != nullptr) call.next->previous = call.previous;
+  call.next = call.previous = nullptr;
+  call.done = true;
+}
+
+// ── What a signal does ─────────────────────────────────────────────────────────────────────────────────────────────
+
 void Process::act(EnvelopePtr signal) noexcept {
   const Pid from = signal->from;
   const Reference reference = signal->reference;
@@ -67,7 +118,21 @@ void Process::act(EnvelopePtr signal) noexcept {
       return on_link_exit(std::move(signal));
     case EnvelopeKind::kDown:
       // Only a monitor that is still wanted becomes a message.
-      if (detail_ && detail_->watching.erase(reference)) append(signal.release());
+      if (detail_ && detail_->watching.erase(reference)) {
+        append(signal.release());
+      } else if (PendingCall* call = find_call(reference)) {
+        call->failure = signal->reason();
+        settle_call(*call);
+      }
+      return;
+    case EnvelopeKind::kReply:
+      if (PendingCall* call = find_call(reference)) {
+        if (!from) runtime_->post(call->server, make_signal(EnvelopeKind::kDemonitor, pid(), reference));
+        signal->kind = signal->type == nullptr ? EnvelopeKind::kBytes : EnvelopeKind::kValue;
+        signal->reference = 0;
+        call->reply.emplace(std::move(signal));
+        settle_call(*call);
+      }
       return;
     case EnvelopeKind::kLink:
       if (detail().links.find(from) == nullptr) detail_->links.put(from, 0);
