@@ -59,6 +59,7 @@ class Node {
   Node& operator=(const Node&) = delete;
 
   const std::vector<Endpoint>& endpoints() const noexcept { return endpoints_; }
+  otp::Runtime& runtime() noexcept { return *runtime_; }
 
   // Serves until SIGTERM or SIGINT comes, then drains: nothing new is taken, what is in flight may finish within
   // [node] drain_timeout_ms. SIGINT while it drains stops at once.

@@ -119,7 +119,7 @@ Result<Measurement> http(const Options& options) {
   listener.component = guest.name;
   auto node = app::Node::start(std::move(config), {clock, entropy, log, environment});
   if (!node) return std::unexpected(node.error().front());
-  return drive((*node)->endpoints().front().address, options, options.workers);
+  return drive((*node)->endpoints().front().address, options, (*node)->runtime().workers());
 }
 
 Result<Measurement> http_native(const Options& options) {

@@ -22,6 +22,18 @@ EnvelopePtr make_exit_signal(EnvelopeKind kind, Pid from, Reference reference, E
   return envelope;
 }
 
+EnvelopePtr make_claim(EnvelopeKind kind, Claim claim) {
+  EnvelopePtr envelope(Envelope::create(kind, sizeof(Claim)));
+  new (envelope->payload()) Claim(std::move(claim));
+  envelope->type = &kPayloadType<Claim>;
+  return envelope;
+}
+
+std::string_view Message::name() const {
+  if (!is_down() || envelope_->type != &kPayloadType<NamedReason>) return {};
+  return reinterpret_cast<const NamedReason*>(envelope_->payload())->name;
+}
+
 Message Message::of_bytes(std::span<const std::byte> bytes) {
   RUSM_ASSERT(bytes.size() <= kBytesMax, "the caller limits a message's size");
   EnvelopePtr envelope(Envelope::create(EnvelopeKind::kBytes, bytes.size()));

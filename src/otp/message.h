@@ -9,6 +9,7 @@
 #include <memory>
 #include <new>
 #include <span>
+#include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -34,6 +35,8 @@ enum class EnvelopeKind : std::uint8_t {
   kUnlinkAck,
   kMonitor,
   kDemonitor,
+  kClaim,     // a name or a group became the process's; payload: Claim
+  kDisclaim,  // it may no longer be
 };
 
 constexpr bool is_signal(EnvelopeKind kind) {
@@ -91,10 +94,25 @@ template <class T>
 inline constexpr PayloadType kPayloadType{
     std::is_trivially_destructible_v<T> ? nullptr : +[](void* payload) noexcept { static_cast<T*>(payload)->~T(); }};
 
+// What a process holds by name and gives up when it ends.
+struct Claim {
+  enum class Kind : std::uint8_t { kName, kGroup, kGroupWatch };
+  Kind kind;
+  std::string name;
+  bool operator==(const Claim&) const = default;
+};
+
+// DOWN of a monitor by name.
+struct NamedReason {
+  ExitReason reason;  // first: Envelope::reason() reads it
+  std::string name;
+};
+
 // A signal without a payload.
 EnvelopePtr make_signal(EnvelopeKind kind, Pid from, Reference reference);
 // kExit, kLinkExit or kDown with its reason.
 EnvelopePtr make_exit_signal(EnvelopeKind kind, Pid from, Reference reference, ExitReason reason);
+EnvelopePtr make_claim(EnvelopeKind kind, Claim claim);
 
 // Where the answer to a request goes: a value that can be kept, or handed to another process that answers.
 struct ReplyTo {
@@ -155,6 +173,8 @@ class Message {
   Pid from() const { return envelope_->from; }
   // The monitor that a down, or the request that a reply, belongs to.
   Reference reference() const { return envelope_->reference; }
+  // The name that was monitored (down of a monitor by name); else empty.
+  std::string_view name() const;
   // Why (exit, down).
   ExitReason reason() const { return is_exit() || is_down() ? envelope_->reason() : ExitReason(); }
 
@@ -166,3 +186,10 @@ class Message {
 };
 
 }  // namespace rusm::otp
+
+template <>
+struct std::hash<rusm::otp::Claim> {
+  std::size_t operator()(const rusm::otp::Claim& claim) const noexcept {
+    return std::hash<std::string>()(claim.name) ^ static_cast<std::size_t>(claim.kind);
+  }
+};

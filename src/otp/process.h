@@ -27,6 +27,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 
@@ -88,6 +89,8 @@ struct ProcessDetail {
   SmallMap<Reference, Pid> watching;           // monitors of ours
   SmallMap<Watch, std::monostate> watched_by;  // monitors on us, those of requests included
   PendingCall* calls = nullptr;
+  std::unique_ptr<SmallMap<Reference, std::string>> watched_names;  // of monitors by name
+  SmallMap<Claim, std::monostate> claims;
   std::move_only_function<void(Pid, const ExitReason&)> on_exit;
 };
 
@@ -114,6 +117,8 @@ class alignas(64) Process {
   void unlink(Pid to);
   // A message DOWN with this reference arrives when the target ends; at once with `noproc` when it is dead.
   Reference monitor(Pid target);
+  // The same for whoever has that name now; its DOWN says the name. Nobody: DOWN with `noproc` at once.
+  Reference monitor(std::string_view name);
   // Afterwards no DOWN of this reference is in the mailbox, or gets there.
   void demonitor(Reference reference);
   // A trapping process receives exit signals as messages.
@@ -187,6 +192,7 @@ class alignas(64) Process {
   void act(EnvelopePtr signal) noexcept;
   void on_exit_signal(EnvelopePtr signal) noexcept;
   void on_link_exit(EnvelopePtr signal) noexcept;
+  EnvelopePtr with_name(EnvelopePtr down) noexcept;
   PendingCall* find_call(Reference reference) noexcept;
   void settle_call(PendingCall& call) noexcept;
   ProcessDetail& detail();

@@ -262,7 +262,8 @@ struct Sleep : Await {
 
 // Asks when it is awaited, and waits for the answer. Messages stay in the mailbox meanwhile, looked at by nobody.
 struct Call : Await {
-  Call(Process& s, Pid to, Message r, Nanoseconds until) : Await(s), server(to), deadline(until), request(std::move(r)) {
+  Call(Process& s, Pid to, Message r, Nanoseconds until)
+      : Await(s), server(to), deadline(until), request(std::move(r)) {
     ready = [](Waiter& waiter, Process&) noexcept { return static_cast<Call&>(waiter).look(); };
   }
   Call(const Call&) = delete;

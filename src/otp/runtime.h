@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "otp/process_table.h"
 #include "otp/reactor.h"
+#include "otp/registry.h"
 #include "otp/remote_link.h"
 
 namespace rusm::otp {
@@ -69,6 +70,13 @@ struct RuntimeParts {
   Log* log = nullptr;
   EventHook* hook = nullptr;
   RemoteLink* remote = nullptr;
+};
+
+// What a watcher of a group receives.
+struct GroupChange {
+  std::string group;
+  Pid pid;
+  bool joined;  // false: left, or ended
 };
 
 struct SpawnOptions {
@@ -129,6 +137,33 @@ class Runtime {
   std::size_t process_count() const noexcept;
   Counters counters() const noexcept;
 
+  // ── Names: several for a process are allowed; each is free again before anyone hears of its process's end ──
+  // kExists: the name is taken. kNotFound: the process is gone. kInvalid: the name is empty or longer than
+  // Registry::kNameBytesMax, or the process is of another node.
+  Result<> register_name(std::string_view name, Pid pid);
+  // False when nobody has it.
+  bool unregister_name(std::string_view name);
+  // Takes no lock. An empty pid when nobody has the name.
+  Pid whereis(std::string_view name) const noexcept { return registry_.find(name); }
+  // False when nobody has the name.
+  bool send(std::string_view name, Message message) noexcept;
+  std::vector<std::pair<std::string, Pid>> names() const { return registry_.list(); }
+
+  // ── Groups: a process is in a group once, and leaves it when it ends, before anyone hears of that ──
+  // kExists: it is in there already. kNotFound, kInvalid: as for names.
+  Result<> join(std::string_view group, Pid pid);
+  bool leave(std::string_view group, Pid pid);
+  // A picture of the members; null when there are none.
+  Groups::Members members(std::string_view group) { return groups_.members(group); }
+  // Copies the bytes to each member; what one sender broadcasts arrives in order. Returns how many it was sent to.
+  std::size_t broadcast(std::string_view group, std::span<const std::byte> bytes);
+  // Sends an exit signal to each member. Returns to how many.
+  std::size_t exit_group(std::string_view group, const ExitReason& reason);
+  // From now on `watcher` receives a GroupChange for each change; returns the members at that moment.
+  Groups::Members watch_group(std::string_view group, Pid watcher);
+  void unwatch_group(std::string_view group, Pid watcher);
+  std::vector<std::string> groups() const { return groups_.list(); }
+
   // Delivers a message or signal to a process of this node or, through the RemoteLink, of another. A signal that owes
   // an answer gets one when the process is not there.
   void post(Pid to, EnvelopePtr envelope) noexcept;
@@ -178,6 +213,9 @@ class Runtime {
   bool mark_idle_worker() noexcept;
   void finish(Process& process, Worker& worker) noexcept;
   void settle(Process& process, Pid pid, Envelope* leftover) noexcept;
+  bool holds(Pid pid, const Claim& claim) noexcept;
+  void release(Pid pid, const Claim& claim) noexcept;
+  bool leave_group(std::string_view group, Pid pid) noexcept;
   void report_exit(Pid pid, const ExitReason& reason, std::string_view label, Worker& worker) noexcept;
   void note_empty() noexcept;
 
@@ -186,6 +224,8 @@ class Runtime {
   const RuntimeParts parts_;
   std::atomic<RemoteLink*> remote_;
   ProcessTable table_;
+  Registry registry_;
+  Groups groups_;
   std::vector<std::unique_ptr<Worker>> workers_;
 
   // Self-synchronised.

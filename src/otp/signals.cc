@@ -34,8 +34,21 @@ Reference Process::monitor(Pid target) {
   return reference;
 }
 
+Reference Process::monitor(std::string_view name) {
+  const Pid target = runtime_->whereis(name);
+  const Reference reference = runtime_->make_reference();
+  ProcessDetail& ours = detail();
+  ours.watching.put(reference, target);
+  if (!ours.watched_names) ours.watched_names = std::make_unique<SmallMap<Reference, std::string>>();
+  ours.watched_names->put(reference, std::string(name));
+  charge();
+  runtime_->post(target, make_signal(EnvelopeKind::kMonitor, pid(), reference));
+  return reference;
+}
+
 void Process::demonitor(Reference reference) {
   if (!detail_) return;
+  if (detail_->watched_names) detail_->watched_names->erase(reference);
   if (const Pid* target = detail_->watching.find(reference)) {
     const Pid to = *target;
     detail_->watching.erase(reference);
@@ -119,7 +132,7 @@ void Process::act(EnvelopePtr signal) noexcept {
     case EnvelopeKind::kDown:
       // Only a monitor that is still wanted becomes a message.
       if (detail_ && detail_->watching.erase(reference)) {
-        append(signal.release());
+        append(with_name(std::move(signal)).release());
       } else if (PendingCall* call = find_call(reference)) {
         call->failure = signal->reason();
         settle_call(*call);
@@ -156,10 +169,30 @@ void Process::act(EnvelopePtr signal) noexcept {
     case EnvelopeKind::kDemonitor:
       if (detail_) detail_->watched_by.erase({reference, from});
       return;
+    case EnvelopeKind::kClaim:
+      return detail().claims.put(*reinterpret_cast<const Claim*>(signal->payload()), {});
+    case EnvelopeKind::kDisclaim: {
+      const Claim& claim = *reinterpret_cast<const Claim*>(signal->payload());
+      if (detail_ && !runtime_->holds(pid(), claim)) detail_->claims.erase(claim);
+      return;
+    }
     case EnvelopeKind::kBytes:
     case EnvelopeKind::kValue:
       return;  // not signals
   }
+}
+
+// A DOWN of a monitor by name tells that name.
+EnvelopePtr Process::with_name(EnvelopePtr down) noexcept {
+  std::string* name = detail_->watched_names ? detail_->watched_names->find(down->reference) : nullptr;
+  if (name == nullptr) return down;
+  EnvelopePtr named(Envelope::create(EnvelopeKind::kDown, sizeof(NamedReason)));
+  named->from = down->from;
+  named->reference = down->reference;
+  new (named->payload()) NamedReason{down->reason(), std::move(*name)};
+  named->type = &kPayloadType<NamedReason>;
+  detail_->watched_names->erase(down->reference);
+  return named;
 }
 
 void Process::on_exit_signal(EnvelopePtr signal) noexcept {

@@ -231,14 +231,17 @@ Routine calls_beside_a_backlog(Self& self, Pid to, int calls, Lines* lines) {
 }
 
 TEST(R, Case5_AReplyIsFoundBesideALongMailbox) {
-  for_seeds(On::kOneNodeAndTwo, [](World& w) {
-    Lines lines;
-    const Pid to = w.there().spawn(server, Manner::kAnswers, nullptr);
-    const Pid asking = w.here().spawn(calls_beside_a_backlog, to, 3, &lines);
-    for (int i = 0; i < 1000; ++i) w.here().send(asking, Message::of_text("noise"));
-    w.run_out();
-    EXPECT_EQ(lines, (Lines{"0", "1", "2", "1000"}));
-  }, 20);
+  for_seeds(
+      On::kOneNodeAndTwo,
+      [](World& w) {
+        Lines lines;
+        const Pid to = w.there().spawn(server, Manner::kAnswers, nullptr);
+        const Pid asking = w.here().spawn(calls_beside_a_backlog, to, 3, &lines);
+        for (int i = 0; i < 1000; ++i) w.here().send(asking, Message::of_text("noise"));
+        w.run_out();
+        EXPECT_EQ(lines, (Lines{"0", "1", "2", "1000"}));
+      },
+      20);
 }
 
 }  // namespace
