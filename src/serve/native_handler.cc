@@ -1,5 +1,6 @@
 #include "serve/native_handler.h"
 
+#include <string>
 #include <utility>
 
 namespace rusm::serve {
@@ -81,6 +82,8 @@ otp::Task<> respond(otp::Self& self, Ref<http::Exchange> exchange, std::uint16_t
   http::ResponseHead head;
   head.status = status;
   head.headers.add("content-type", "text/plain; charset=utf-8");
+  // The whole is known: whether it is chunked must not depend on who is faster, the handler or its connection.
+  head.headers.add("content-length", std::to_string(text.size()));
   exchange->respond(std::move(head));
   if (co_await write_body(self, exchange, std::move(text))) exchange->response_body.finish();
 }
