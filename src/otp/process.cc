@@ -1,5 +1,7 @@
 #include "otp/process.h"
 
+#include <algorithm>
+
 #include "otp/runtime.h"
 #include "otp/worker.h"
 
@@ -88,6 +90,27 @@ void Process::wake_at(Nanoseconds deadline) {
   }
   timer.pid = pid();
   Worker::current()->timers().arm(&timer, deadline);
+}
+
+TimerId Process::send_after(Nanoseconds span, Pid to, Message message) {
+  charge();
+  return runtime_->start_timer(this, span, 0, to, std::move(message).release());
+}
+
+TimerId Process::exit_after(Nanoseconds span, Pid target, ExitReason reason) {
+  charge();
+  return runtime_->start_timer(this, span, 0, target,
+                               make_exit_signal(EnvelopeKind::kExit, pid(), 0, std::move(reason)));
+}
+
+TimerId Process::send_every(Nanoseconds period, Pid to, Message message) {
+  charge();
+  return runtime_->start_timer(this, period, std::max<Nanoseconds>(period, 1), to, std::move(message).release());
+}
+
+std::optional<Nanoseconds> Process::cancel(TimerId timer) noexcept {
+  charge();
+  return runtime_->cancel(timer);
 }
 
 void Process::set_label(std::string label) {

@@ -35,6 +35,7 @@
 #include "base/small_map.h"
 #include "otp/body.h"
 #include "otp/message.h"
+#include "otp/message_timer.h"
 #include "otp/pid.h"
 #include "otp/timer_wheel.h"
 
@@ -89,6 +90,8 @@ struct ProcessDetail {
   SmallMap<Reference, Pid> watching;           // monitors of ours
   SmallMap<Watch, std::monostate> watched_by;  // monitors on us, those of requests included
   PendingCall* calls = nullptr;
+  TimerWheel* timers_home = nullptr;  // the one wheel of all its message timers
+  TimerLink timers;                   // message timers that end with it; under the lock of timers_home
   std::unique_ptr<SmallMap<Reference, std::string>> watched_names;  // of monitors by name
   SmallMap<Claim, std::monostate> claims;
   std::move_only_function<void(Pid, const ExitReason&)> on_exit;
@@ -127,6 +130,19 @@ class alignas(64) Process {
   void exit(Pid target, ExitReason reason) noexcept;
   // Answers a request, at most once; an answer that nobody awaits any more vanishes. Any process may answer.
   void reply(ReplyTo to, Message answer) noexcept;
+  // ── Timers: one that fires when its process has ended has no effect; with its owner all of them end, unless started
+  //    by Runtime::send_after ──
+  // Sends `message` to `to` once `span` ns have passed; never early. Timers of one process with the same deadline fire
+  // in the order in which they were started. Empty when TimerTable::kTimersMax are in use.
+  TimerId send_after(Nanoseconds span, Pid to, Message message);
+  // The same with an exit signal from this process.
+  TimerId exit_after(Nanoseconds span, Pid target, ExitReason reason);
+  // Again and again, each time a copy: bytes, or a value that can be copied. What is missed is left out.
+  TimerId send_every(Nanoseconds period, Pid to, Message message);
+  // The time that was left, or nothing when it had fired, or was cancelled, or never was. After the first answer
+  // nothing of it arrives.
+  std::optional<Nanoseconds> cancel(TimerId timer) noexcept;
+
   void set_label(std::string label);
   std::string_view label() const noexcept { return detail_ ? std::string_view(detail_->label) : std::string_view(); }
 

@@ -137,6 +137,12 @@ class Runtime {
   std::size_t process_count() const noexcept;
   Counters counters() const noexcept;
 
+  // ── Timers without an owner, which last until they fire; see Process::send_after ──
+  TimerId send_after(Nanoseconds span, Pid to, Message message) {
+    return start_timer(nullptr, span, 0, to, std::move(message).release());
+  }
+  std::optional<Nanoseconds> cancel(TimerId timer) noexcept;
+
   // ── Names: several for a process are allowed; each is free again before anyone hears of its process's end ──
   // kExists: the name is taken. kNotFound: the process is gone. kInvalid: the name is empty or longer than
   // Registry::kNameBytesMax, or the process is of another node.
@@ -213,6 +219,12 @@ class Runtime {
   bool mark_idle_worker() noexcept;
   void finish(Process& process, Worker& worker) noexcept;
   void settle(Process& process, Pid pid, Envelope* leftover) noexcept;
+  TimerId start_timer(Process* owner, Nanoseconds span, Nanoseconds period, Pid to, EnvelopePtr envelope);
+  void end_timers(ProcessDetail& detail, Worker& worker) noexcept;
+  Worker* worker_of(const TimerWheel& wheel) noexcept;
+  void give_back(MessageTimer* timer) noexcept;
+  // Wakes and posts what was due.
+  void deliver(std::vector<DueTimer>* due) noexcept;
   bool holds(Pid pid, const Claim& claim) noexcept;
   void release(Pid pid, const Claim& claim) noexcept;
   bool leave_group(std::string_view group, Pid pid) noexcept;
@@ -226,6 +238,7 @@ class Runtime {
   ProcessTable table_;
   Registry registry_;
   Groups groups_;
+  TimerTable timers_;
   std::vector<std::unique_ptr<Worker>> workers_;
 
   // Self-synchronised.
@@ -243,7 +256,8 @@ class Runtime {
   Process* injected_tail_ = nullptr;  // guarded by injected_mutex_
 
   std::mutex outside_mutex_;
-  SlotList outside_slots_;  // guarded by outside_mutex_
+  SlotList outside_slots_;               // guarded by outside_mutex_
+  TimerTable::FreeList outside_timers_;  // guarded by outside_mutex_
 
   std::mutex empty_mutex_;
   std::condition_variable empty_condition_;

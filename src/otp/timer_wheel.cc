@@ -4,6 +4,8 @@
 #include <bit>
 #include <utility>
 
+#include "otp/message_timer.h"
+
 namespace rusm::otp {
 namespace {
 
@@ -26,70 +28,115 @@ void TimerWheel::arm(Timer* timer, Nanoseconds deadline) noexcept {
   if (deadline < next_due_.load(std::memory_order_relaxed)) refresh_next_due();
 }
 
+bool TimerWheel::arm(MessageTimer* timer, Nanoseconds deadline, TimerLink* owner) noexcept {
+  timer->deadline = deadline;
+  const std::scoped_lock lock(mutex_);
+  insert(timer);
+  if (owner != nullptr) owner->push_back(timer->owned());
+  timer->wheel.store(this, std::memory_order_release);
+  const Nanoseconds before = next_due_.load(std::memory_order_relaxed);
+  if (deadline >= before) return false;
+  refresh_next_due();
+  return next_due_.load(std::memory_order_relaxed) < before;
+}
+
 bool TimerWheel::cancel(Timer* timer) noexcept {
   TimerWheel* wheel = timer->wheel.load(std::memory_order_acquire);
   if (wheel == nullptr) return false;
   const std::scoped_lock lock(wheel->mutex_);
   if (timer->wheel.load(std::memory_order_relaxed) == nullptr) return false;  // it fired meanwhile
-  wheel->remove(timer);
+  leave(timer);
   return true;
+}
+
+bool TimerWheel::cancel(MessageTimer* timer, std::uint64_t id) noexcept {
+  for (;;) {
+    TimerWheel* wheel = timer->wheel.load(std::memory_order_acquire);
+    if (wheel == nullptr) return false;
+    const std::scoped_lock lock(wheel->mutex_);
+    // It may have fired, and its memory serve another timer in another wheel by now.
+    if (timer->wheel.load(std::memory_order_acquire) != wheel) continue;
+    if (timer->id != id) return false;
+    timer->owned().unlink();
+    leave(timer);
+    return true;
+  }
+}
+
+void TimerWheel::cancel_all(TimerLink* owner, std::vector<MessageTimer*>* cancelled) {
+  const std::scoped_lock lock(mutex_);
+  while (!owner->empty()) {
+    MessageTimer* timer = MessageTimer::of_owned(owner->next);
+    timer->owned().unlink();
+    leave(timer);
+    cancelled->push_back(timer);
+  }
+}
+
+void TimerWheel::leave(Timer* timer) noexcept {
+  timer->unlink();
+  timer->wheel.store(nullptr, std::memory_order_release);
 }
 
 // Level l holds timers whose tick differs from the present one in digit l (base 64) and in no higher one.
 void TimerWheel::insert(Timer* timer) noexcept {
+  // Behind what was armed before and still has to find its place.
+  if (!spreading_.empty() && timer->empty()) return spreading_.push_back(*timer);
   std::uint64_t at = tick_of(timer->deadline);
   if (at <= tick_) at = tick_ + 1;
-  const int level = (std::bit_width(at ^ tick_) - 1) / kSlotBits;
-  const int slot = static_cast<int>(at >> (level * kSlotBits)) & (kSlots - 1);
-  Timer*& head = slots_[static_cast<unsigned>(level)][static_cast<unsigned>(slot)];
-  timer->slot = static_cast<std::uint16_t>(level * kSlots + slot);
-  timer->previous = nullptr;
-  timer->next = head;
-  if (head != nullptr) head->previous = timer;
-  head = timer;
-  occupied_[static_cast<unsigned>(level)] |= std::uint64_t{1} << slot;
+  const auto level = static_cast<unsigned>((std::bit_width(at ^ tick_) - 1) / kSlotBits);
+  const auto slot = static_cast<unsigned>(at >> (level * kSlotBits)) & (kSlots - 1);
+  timer->unlink();
+  slots_[level][slot].push_back(*timer);
+  occupied_[level] |= std::uint64_t{1} << slot;
 }
 
-void TimerWheel::remove(Timer* timer) noexcept {
-  const unsigned level = timer->slot / kSlots;
-  const unsigned slot = timer->slot % kSlots;
-  if (timer->previous != nullptr) {
-    timer->previous->next = timer->next;
-  } else {
-    slots_[level][slot] = timer->next;
-    if (timer->next == nullptr) occupied_[level] &= ~(std::uint64_t{1} << slot);
+void TimerWheel::fire(Timer* timer, Nanoseconds now, std::vector<DueTimer>* due) {
+  DueTimer& entry =
+      due->emplace_back(timer->deadline, timer->pid, nullptr, nullptr, static_cast<std::uint32_t>(due->size()));
+  timer->unlink();
+  if (timer->id != 0) {
+    auto* message_timer = static_cast<MessageTimer*>(timer);
+    entry.message = message_timer->take_message();
+    if (message_timer->period() != 0) {
+      timer->deadline = message_timer->next_after(now);
+      return insert(timer);
+    }
+    message_timer->owned().unlink();
+    entry.spent = message_timer;
   }
-  if (timer->next != nullptr) timer->next->previous = timer->previous;
-  timer->wheel.store(nullptr, std::memory_order_release);
+  timer->wheel.store(nullptr, std::memory_order_release);  // from here on its owner may free it
 }
 
-void TimerWheel::take_slot(int level, int slot, Timer** list) noexcept {
-  *list = std::exchange(slots_[static_cast<unsigned>(level)][static_cast<unsigned>(slot)], nullptr);
-  occupied_[static_cast<unsigned>(level)] &= ~(std::uint64_t{1} << slot);
-}
-
-void TimerWheel::advance(Nanoseconds now, std::vector<Pid>* due) {
+void TimerWheel::advance(Nanoseconds now, std::vector<DueTimer>* due) {
   const std::scoped_lock lock(mutex_);
   const std::uint64_t target = static_cast<std::uint64_t>(now) >> kTickBits;
-  while (tick_ < target) {
-    tick_ = std::min(target, next_occupied_tick());
-    // Spread coarser slots that begin at this tick, coarsest first, then fire the finest.
-    for (int level = kLevels - 1; level >= 0; --level) {
-      const int shift = level * kSlotBits;
-      if (level > 0 && (tick_ & ((std::uint64_t{1} << shift) - 1)) != 0) continue;
-      const int slot = static_cast<int>(tick_ >> shift) & (kSlots - 1);
-      Timer* list = nullptr;
-      take_slot(level, slot, &list);
-      while (list != nullptr) {
-        Timer* timer = std::exchange(list, list->next);
-        if (tick_of(timer->deadline) <= tick_) {
-          const Pid pid = timer->pid;
-          timer->wheel.store(nullptr, std::memory_order_release);  // from here on its owner may free it
-          due->push_back(pid);
-        } else {
-          insert(timer);
-        }
+  for (int moves = 0; moves < kMovesMax;) {
+    if (!overdue_.empty()) {
+      fire(static_cast<Timer*>(overdue_.next), now, due);
+      ++moves;
+    } else if (!spreading_.empty()) {
+      auto* timer = static_cast<Timer*>(spreading_.next);
+      if (tick_of(timer->deadline) <= tick_) {
+        timer->unlink();
+        overdue_.push_back(*timer);
+      } else {
+        insert(timer);
       }
+      ++moves;
+    } else if (level_ > 0) {
+      // The slots that begin at this tick, coarsest first; in the finest all are due.
+      const int level = --level_;
+      const int shift = level * kSlotBits;
+      if ((tick_ & ((std::uint64_t{1} << shift) - 1)) != 0) continue;
+      const auto slot = static_cast<unsigned>(tick_ >> shift) & (kSlots - 1);
+      (level == 0 ? overdue_ : spreading_).splice_back(slots_[static_cast<unsigned>(level)][slot]);
+      occupied_[static_cast<unsigned>(level)] &= ~(std::uint64_t{1} << slot);
+    } else if (tick_ < target) {
+      tick_ = std::min(target, next_occupied_tick());
+      level_ = kLevels;
+    } else {
+      break;
     }
   }
   refresh_next_due();
@@ -113,10 +160,11 @@ std::uint64_t TimerWheel::next_occupied_tick() const noexcept {
 }
 
 void TimerWheel::refresh_next_due() noexcept {
-  const std::uint64_t best = next_occupied_tick();
+  const std::uint64_t best = in_work() ? tick_ : next_occupied_tick();
   const Nanoseconds due =
       best >= (static_cast<std::uint64_t>(kNever) >> kTickBits) ? kNever : static_cast<Nanoseconds>(best << kTickBits);
-  next_due_.store(due, std::memory_order_relaxed);
+  // Sequentially consistent, as whoever arms looks afterwards whether the worker sleeps (partner: Worker::sleep).
+  if (due != next_due_.load(std::memory_order_relaxed)) next_due_.store(due);
 }
 
 }  // namespace rusm::otp

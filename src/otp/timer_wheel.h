@@ -1,10 +1,15 @@
 // TimerWheel: a hierarchical timing wheel (Varghese and Lauck, 1987). Arming and cancelling are O(1); a timer never
 // fires early, and at most one tick (2^16 ns, 66 µs) late beside what the scheduler adds.
 //
+// Two kinds of timers: one that wakes a process, of which each process has one, and message timers (message_timer.h).
+//
 // Invariants
 // 1. A timer is in at most one wheel; Timer::wheel says in which, and changes only under that wheel's lock.
 // 2. A timer that is due leaves the wheel before its pid is woken; the wake happens without the lock.
 // 3. Whoever destroys a timer has cancelled it first: after cancel() returns no wheel refers to it.
+// 4. Timers of one tick fire in the order in which they were armed: every list is a queue, and a coarse slot is spread
+//    over finer ones before anything that is armed later gets there.
+// 5. However many are due, one call of advance() moves a bounded number of them.
 #pragma once
 
 #include <array>
@@ -14,23 +19,60 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "otp/message.h"
 #include "otp/pid.h"
 
 namespace rusm::otp {
 
 class TimerWheel;
+struct MessageTimer;
 
-// Threads: armed and cancelled by its owner; see the wheel.
-struct Timer {
-  Timer* next = nullptr;
-  Timer* previous = nullptr;
-  std::atomic<TimerWheel*> wheel{nullptr};
-  Nanoseconds deadline = kNever;
-  Pid pid;  // woken when it is due
-  std::uint16_t slot = 0;
+// A node of a circular list, or its head.
+struct TimerLink {
+  TimerLink* next = this;
+  TimerLink* previous = this;
+
+  bool empty() const noexcept { return next == this; }
+  void push_back(TimerLink& link) noexcept {
+    link.next = this;
+    link.previous = previous;
+    previous->next = &link;
+    previous = &link;
+  }
+  void unlink() noexcept {
+    next->previous = previous;
+    previous->next = next;
+    next = previous = this;
+  }
+  // Moves all of `other` behind what is here.
+  void splice_back(TimerLink& other) noexcept {
+    if (other.empty()) return;
+    other.next->previous = previous;
+    previous->next = other.next;
+    other.previous->next = this;
+    previous = other.previous;
+    other.next = other.previous = &other;
+  }
 };
 
-// Threads: any thread; a mutex inside, held for O(1) except while due timers are collected.
+// Threads: armed and cancelled by its owner; see the wheel.
+struct Timer : TimerLink {
+  std::atomic<TimerWheel*> wheel{nullptr};
+  Nanoseconds deadline = kNever;
+  Pid pid;               // woken when it is due, or the message's receiver
+  std::uint64_t id = 0;  // of a message timer; else 0
+};
+
+// A timer that was due. With a message it is to be posted, without one the pid is to be woken.
+struct DueTimer {
+  Nanoseconds deadline;
+  Pid pid;
+  EnvelopePtr message;
+  MessageTimer* spent;  // to be given back to its table; null for none
+  std::uint32_t order;  // in which they left the wheel, of one call
+};
+
+// Threads: any thread; a mutex inside, held for O(1) or, in advance(), for a bounded number of timers.
 class TimerWheel {
  public:
   explicit TimerWheel(Nanoseconds now);
@@ -39,13 +81,23 @@ class TimerWheel {
 
   // REQUIRES: the timer is in no wheel; only its owner arms it.
   void arm(Timer* timer, Nanoseconds deadline) noexcept;
+  // The same for a message timer, which also enters its owner's list; null for none. True when it is due before
+  // everything else, so that a worker that sleeps until next_due() has to be woken.
+  bool arm(MessageTimer* timer, Nanoseconds deadline, TimerLink* owner) noexcept;
   // Takes the timer out of whatever wheel it is in. Returns false when it was in none (it fired, or never was armed).
   static bool cancel(Timer* timer) noexcept;
-  // Takes out what is due at `now` and appends the pids to *due.
-  void advance(Nanoseconds now, std::vector<Pid>* due);
+  // The same for a message timer, if it still is the one with that id.
+  static bool cancel(MessageTimer* timer, std::uint64_t id) noexcept;
+  // Takes out all message timers of an owner's list, which are all in this wheel, and appends them to *cancelled.
+  void cancel_all(TimerLink* owner, std::vector<MessageTimer*>* cancelled);
+  // Takes out what is due at `now`, the earliest first, and appends it to *due. Stops after kMovesMax timers; then
+  // next_due() is in the past.
+  void advance(Nanoseconds now, std::vector<DueTimer>* due);
   // When advance() should be called next, at the latest; kNever when empty. Never later than the earliest deadline,
-  // sometimes earlier (a coarse level has to be spread over finer ones).
-  Nanoseconds next_due() const noexcept { return next_due_.load(std::memory_order_relaxed); }
+  // sometimes earlier (a coarse level has to be spread over finer ones, or a slot became empty by a cancel).
+  Nanoseconds next_due() const noexcept { return next_due_.load(); }
+
+  static constexpr int kMovesMax = 2048;
 
  private:
   static constexpr int kTickBits = 16;  // a tick is 2^16 ns
@@ -54,15 +106,19 @@ class TimerWheel {
   static constexpr int kLevels = 8;  // 2^(16 + 48) ns: all of time
 
   void insert(Timer* timer) noexcept;
-  void remove(Timer* timer) noexcept;
-  void take_slot(int level, int slot, Timer** list) noexcept;
+  void fire(Timer* timer, Nanoseconds now, std::vector<DueTimer>* due);
+  static void leave(Timer* timer) noexcept;
+  bool in_work() const noexcept { return !overdue_.empty() || !spreading_.empty() || level_ > 0; }
   std::uint64_t next_occupied_tick() const noexcept;
   void refresh_next_due() noexcept;
 
   std::mutex mutex_;
-  std::uint64_t tick_;  // everything before it has been handled
-  std::array<std::uint64_t, kLevels> occupied_{};
-  std::array<std::array<Timer*, kSlots>, kLevels> slots_{};
+  std::uint64_t tick_;   // everything before it has been handled
+  int level_ = 0;        // levels below it may have slots that begin at tick_ and are not spread yet
+  TimerLink spreading_;  // from a coarse slot that begins at tick_, on the way to finer ones
+  TimerLink overdue_;    // due at tick_ or before
+  std::array<std::uint64_t, kLevels> occupied_{};  // a bit may stand for a slot that cancels have emptied
+  std::array<std::array<TimerLink, kSlots>, kLevels> slots_;
   std::atomic<Nanoseconds> next_due_{kNever};
 };
 

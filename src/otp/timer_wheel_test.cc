@@ -25,9 +25,13 @@ Pid pid_of(std::size_t number) {
 }
 
 std::vector<Pid> advance(TimerWheel& wheel, Nanoseconds now) {
-  std::vector<Pid> due;
-  wheel.advance(now, &due);
-  return due;
+  std::vector<DueTimer> due;
+  do {
+    wheel.advance(now, &due);
+  } while (wheel.next_due() <= now);
+  std::vector<Pid> pids;
+  for (const DueTimer& timer : due) pids.push_back(timer.pid);
+  return pids;
 }
 
 TEST(TimerWheel, FiresNeverEarlyAndAtMostATickLate) {
@@ -158,7 +162,7 @@ TEST(TimerWheel, CancelBesideAdvanceHappensOnceOrNotAtAll) {
   std::atomic<std::int64_t> fired{0};
   std::thread advancing([&] {
     Nanoseconds now = 0;
-    std::vector<Pid> due;
+    std::vector<DueTimer> due;
     while (!done.load()) {
       now += kTick;
       due.clear();

@@ -187,9 +187,10 @@ void Worker::watch_others(Nanoseconds now) noexcept {
     }
     any_stuck = true;
     other.reactor_->poll();
-    std::vector<Pid> due;
-    if (now >= other.timers_.next_due()) other.timers_.advance(now, &due);
-    for (const Pid pid : due) runtime_.wake(pid);
+    if (now >= other.timers_.next_due()) {
+      other.timers_.advance(now, &due_);
+      runtime_.deliver(&due_);
+    }
     if (Process* process = other.chat_.steal()) enqueue(*process, false);
     if (Process* process = other.queue_.steal(&queue_)) enqueue(*process, false);
     const Process* running = other.running_.load(std::memory_order_relaxed);
@@ -222,9 +223,8 @@ Nanoseconds Worker::cpu_time() const noexcept {
 }
 
 void Worker::fire_timers(Nanoseconds now) noexcept {
-  due_.clear();
   timers_.advance(now, &due_);
-  for (const Pid pid : due_) runtime_.wake(pid);
+  runtime_.deliver(&due_);
 }
 
 void Worker::run(Process& process) noexcept {
@@ -267,7 +267,8 @@ void Worker::end_long_step(const Process& process) noexcept {
 }
 
 bool Worker::step() {
-  fire_timers(runtime_.clock().now());
+  const Nanoseconds now = runtime_.clock().now();
+  while (now >= timers_.next_due()) fire_timers(now);
   reactor_->poll();
   while (Process* injected = runtime_.take_injected(nullptr)) deterministic_.push_back(injected);
   if (deterministic_.empty()) return false;

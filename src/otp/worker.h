@@ -82,7 +82,8 @@ class Worker {
   static void leave(Worker* previous) noexcept { current_ = previous; }
   void fire_timers(Nanoseconds now) noexcept;
 
-  SlotList slots;  // free slots of the process table; owner
+  SlotList slots;                    // free slots of the process table; owner
+  TimerTable::FreeList free_timers;  // owner
   struct {
     OwnedCounter spawns, exits, crashes, sends, steals, parks, long_steps;
   } counters;
@@ -139,7 +140,7 @@ class Worker {
   Nanoseconds looked_outside_ = 0;
   Nanoseconds watch_span_ = kWatchMin;
   Nanoseconds watch_at_ = 0;
-  std::vector<Pid> due_;
+  std::vector<DueTimer> due_;
   std::vector<Process*> deterministic_;  // runnable processes in deterministic mode
   struct Seen {
     std::uint64_t steps = 0;

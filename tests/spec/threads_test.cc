@@ -2,6 +2,9 @@
 // which every monitor fires exactly once and nothing is left.
 #include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <thread>
+#include <vector>
 
 #include "spec/fixture.h"
 
@@ -355,6 +358,66 @@ TEST_P(Threads, S1_OrderHoldsBetweenTwoNodesUpToTheDown) {
     EXPECT_EQ(c.wrong.load(), 0);
     EXPECT_EQ(c.downs.load(), 1);
   }
+}
+
+// ── T1: a timer fires or is cancelled, never both and never neither ─────────────────────────────────────────────────
+
+struct TimerTally {
+  std::atomic<int> fired{0};
+  std::atomic<int> cancelled{0};
+  std::atomic<int> started{0};
+};
+
+Routine timer_sink(Self& self, TimerTally* tally) {
+  for (;;) {
+    co_await receive(self);
+    tally->fired.fetch_add(1);
+  }
+}
+
+Routine timer_user(Self& self, Pid sink, std::uint64_t seed, int rounds, TimerTally* tally) {
+  Random random(seed);
+  std::vector<TimerId> ids;
+  for (int i = 0; i < rounds; ++i) {
+    const auto span = static_cast<Nanoseconds>(random.below(300 * kMicrosecond));
+    ids.push_back(random.below(2) == 0 ? self.send_after(span, sink, Message::of(i))
+                                       : self.runtime().send_after(span, sink, Message::of(std::string(40, 'x'))));
+    tally->started.fetch_add(1);
+    if (random.below(2) == 0) {
+      if (self.cancel(ids[random.below(ids.size())])) tally->cancelled.fetch_add(1);
+    }
+    co_await yield(self);
+  }
+  co_await sleep(self, kMillisecond);  // all of its own have fired then
+}
+
+TEST_P(Threads, T1_ATimerFiresOrIsCancelledOnce) {
+  TimerTally tally;
+  ThreadedNode node(GetParam());
+  const Pid sink = node.runtime.spawn(timer_sink, &tally);
+  std::vector<std::thread> outside;
+  for (int i = 0; i < 4; ++i) node.runtime.spawn(timer_user, sink, 1 + i, 4000 / kScale, &tally);
+  for (int t = 0; t < 2; ++t) {
+    outside.emplace_back([&, t] {
+      Random random(100 + static_cast<std::uint64_t>(t));
+      for (int i = 0; i < 2000 / kScale; ++i) {
+        const TimerId id =
+            node.runtime.send_after(static_cast<Nanoseconds>(random.below(200 * kMicrosecond)), sink, Message::of(i));
+        tally.started.fetch_add(1);
+        if (random.below(2) == 0) std::this_thread::yield();
+        if (node.runtime.cancel(id)) tally.cancelled.fetch_add(1);
+      }
+    });
+  }
+  for (std::thread& thread : outside) thread.join();
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while ((node.runtime.process_count() > 1 || tally.fired + tally.cancelled < tally.started) &&
+         std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::yield();
+  }
+  EXPECT_EQ(tally.fired + tally.cancelled, tally.started);
+  node.runtime.exit(sink, Kind::kKill);
+  EXPECT_TRUE(node.wait_until_empty());
 }
 
 }  // namespace

@@ -1,0 +1,112 @@
+#include "otp/message_timer.h"
+
+#include <bit>
+#include <cstring>
+#include <new>
+#include <utility>
+
+namespace rusm::otp {
+
+void MessageTimer::put_message(EnvelopePtr envelope, Nanoseconds period) {
+  if (period != 0) {
+    form_ = Form::kRepeat;
+    hold(new Repeat{period, std::move(envelope)});
+    return;
+  }
+  const bool plain = envelope->type == nullptr || envelope->type->destroy == nullptr;
+  if (envelope->bytes > kInsideBytes || !plain || envelope->from || envelope->reference != 0) {
+    form_ = Form::kEnvelope;
+    hold(envelope.release());
+    return;
+  }
+  form_ = Form::kInside;
+  kind_ = envelope->kind;
+  type_ = envelope->type;
+  bytes_ = envelope->bytes;
+  std::memcpy(payload_.data(), envelope->payload(), bytes_);
+}
+
+EnvelopePtr MessageTimer::take_message() {
+  switch (form_) {
+    case Form::kEnvelope:
+      return EnvelopePtr(held<Envelope*>());
+    case Form::kRepeat:
+      return copy_of(*held<Repeat*>()->prototype);
+    case Form::kInside:
+      break;
+  }
+  EnvelopePtr envelope(Envelope::create(kind_, bytes_));
+  envelope->type = type_;
+  std::memcpy(envelope->payload(), payload_.data(), bytes_);
+  return envelope;
+}
+
+void MessageTimer::drop_message() noexcept {
+  if (form_ == Form::kEnvelope) Envelope::destroy(held<Envelope*>());
+  if (form_ == Form::kRepeat) delete held<Repeat*>();
+  form_ = Form::kInside;
+}
+
+Nanoseconds MessageTimer::next_after(Nanoseconds now) const noexcept {
+  const Nanoseconds span = period();
+  const Nanoseconds missed = now > deadline ? (now - deadline) / span : 0;
+  return deadline + (missed + 1) * span;
+}
+
+TimerTable::~TimerTable() {
+  for (std::uint32_t i = 0; i < segments_used_; ++i) {
+    MessageTimer* segment = segments_[i].load(std::memory_order_relaxed);
+    for (std::uint32_t at = 0; at < size_of(i); ++at) {
+      if (segment[at].wheel.load(std::memory_order_relaxed) != nullptr) segment[at].drop_message();
+    }
+    delete[] segment;
+  }
+}
+
+MessageTimer* TimerTable::acquire(FreeList* list) {
+  if (list->empty()) {
+    const std::scoped_lock lock(mutex_);
+    while (list->size() < kBatch && !free_.empty()) {
+      list->push_back(free_.back());
+      free_.pop_back();
+    }
+    if (list->empty()) {
+      if (segments_used_ == 0 || unused_at_ == size_of(segments_used_ - 1)) {
+        if (segments_used_ == kSegments) return nullptr;
+        auto* segment = new (std::nothrow) MessageTimer[size_of(segments_used_)];
+        if (segment == nullptr) return nullptr;
+        segments_[segments_used_++].store(segment, std::memory_order_release);
+        unused_at_ = 0;
+      }
+      MessageTimer* segment = segments_[segments_used_ - 1].load(std::memory_order_relaxed);
+      for (std::uint32_t i = 0; i < kBatch; ++i, ++unused_at_) {
+        segment[unused_at_].id = begin_of(segments_used_ - 1) + unused_at_;
+        list->push_back(&segment[unused_at_]);
+      }
+    }
+  }
+  MessageTimer* timer = list->back();
+  list->pop_back();
+  timer->id += std::uint64_t{1} << kIndexBits;  // the next generation: 40 bits outlast any hand that keeps an id
+  return timer;
+}
+
+void TimerTable::release(MessageTimer* timer, FreeList* list) {
+  list->push_back(timer);
+  if (list->size() < 2 * kBatch) return;
+  const std::scoped_lock lock(mutex_);
+  for (std::uint32_t i = 0; i < kBatch; ++i) {
+    free_.push_back(list->back());
+    list->pop_back();
+  }
+}
+
+MessageTimer* TimerTable::find(TimerId id) const noexcept {
+  const auto index = static_cast<std::uint32_t>(id.raw & ((1u << kIndexBits) - 1));
+  const auto segment = static_cast<std::uint32_t>(std::bit_width(index / kFirst + 1) - 1);
+  if (id.raw == 0 || segment >= kSegments) return nullptr;
+  MessageTimer* timers = segments_[segment].load(std::memory_order_acquire);  // partner: acquire
+  return timers == nullptr ? nullptr : timers + (index - begin_of(segment));
+}
+
+}  // namespace rusm::otp
