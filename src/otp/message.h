@@ -29,6 +29,7 @@ enum class EnvelopeKind : std::uint8_t {
   kLinkExit,  // sent along a link by a process that ended
   kDown,
   // Signals that act at once and are never seen by a body.
+  kLimit,  // a limit was reached: ends the process with this reason, trapping or not
   kReply,  // answers a request: goes to the call that waits for it, or nowhere
   kLink,
   kUnlink,
@@ -56,12 +57,17 @@ struct Envelope {
   std::uint32_t generation = 0;       // of the process it is meant for
   std::uint32_t bytes = 0;            // payload size
   EnvelopeKind kind = EnvelopeKind::kBytes;
+  // Where its place in the mailbox is counted. The one message of an empty mailbox is counted only when it stays.
+  enum class Counted : std::uint8_t { kNowhere, kByOwner, kInRoom };
+  Counted counted = Counted::kNowhere;
   Pid from;                 // who signals or requests; empty for plain messages
   Reference reference = 0;  // of the monitor or request it belongs to; for unlink its id
 
   std::byte* payload() noexcept { return reinterpret_cast<std::byte*>(this + 1); }
   const std::byte* payload() const noexcept { return reinterpret_cast<const std::byte*>(this + 1); }
-  // Of kExit, kLinkExit and kDown.
+  // What it counts for in a bounded mailbox: payload and envelope.
+  std::size_t size() const noexcept { return sizeof(Envelope) + bytes; }
+  // Of kExit, kLinkExit, kDown and kLimit.
   const ExitReason& reason() const noexcept { return *reinterpret_cast<const ExitReason*>(payload()); }
 
   // What was received as a signal or a request is sent on as a mere value.
@@ -125,7 +131,7 @@ struct NamedReason {
 
 // A signal without a payload.
 EnvelopePtr make_signal(EnvelopeKind kind, Pid from, Reference reference);
-// kExit, kLinkExit or kDown with its reason.
+// kExit, kLinkExit, kDown or kLimit with its reason.
 EnvelopePtr make_exit_signal(EnvelopeKind kind, Pid from, Reference reference, ExitReason reason);
 EnvelopePtr make_claim(EnvelopeKind kind, Claim claim);
 

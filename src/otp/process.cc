@@ -44,11 +44,12 @@ bool Process::drain_slow() noexcept {
     list = stack;
     stack = next;
   }
-  const std::uint32_t generation = pid_.generation();
+  const std::uint32_t generation = pid().generation();
   while (list != nullptr) {
     Envelope* envelope = std::exchange(list, list->next);
     if (envelope->generation != generation) [[unlikely]] {
-      runtime_->reject(Pid(runtime_->node(), index_, envelope->generation), EnvelopePtr(envelope),
+      // Its room went with the tenant that it was meant for.
+      runtime_->reject(Pid(runtime_->node(), pid().index(), envelope->generation), EnvelopePtr(envelope),
                        ExitReason::Kind::kNoProc);
     } else if (is_signal(envelope->kind)) {
       act(EnvelopePtr(envelope));
@@ -60,7 +61,28 @@ bool Process::drain_slow() noexcept {
   return !exit_pending_;
 }
 
+bool Process::take_room(Envelope& message, std::uint32_t generation) noexcept {
+  const std::uint64_t units = MailboxRoom::units_of(message.size());
+  std::uint64_t room = load_.load(std::memory_order_relaxed);
+  do {
+    // A late sender: the inbox will not take the message either.
+    if (MailboxRoom::generation(room) != (generation & 0x3fff)) return true;
+    if (MailboxRoom::messages(room) == 0 || MailboxRoom::units(room) < units) return false;
+  } while (!load_.compare_exchange_weak(room, room - MailboxRoom::of(0, 1, units), std::memory_order_relaxed));
+  message.counted = Envelope::Counted::kInRoom;
+  return true;
+}
+
+void Process::count(Envelope& message) noexcept {
+  if (is_bounded()) return;  // signals that became messages: they have no limit
+  message.counted = Envelope::Counted::kByOwner;
+  load_.store(load_.load(std::memory_order_relaxed) + (std::uint64_t{1} << 40) + message.size(),
+              std::memory_order_relaxed);
+}
+
 void Process::append(Envelope* envelope) noexcept {
+  received_.store(received_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  if (mailbox_head_ != nullptr && envelope->counted == Envelope::Counted::kNowhere) count(*envelope);
   envelope->next = nullptr;
   (mailbox_tail_ == nullptr ? mailbox_head_ : mailbox_tail_->next) = envelope;
   mailbox_tail_ = envelope;
@@ -74,6 +96,11 @@ void Process::clear_mailbox() noexcept {
 void Process::send(Pid to, Message message) noexcept {
   charge();
   runtime_->send(to, std::move(message));
+}
+
+bool Process::try_send(Pid to, Message message) noexcept {
+  charge();
+  return runtime_->try_send(to, std::move(message));
 }
 
 void Process::end(ExitReason reason) noexcept {

@@ -18,9 +18,14 @@
 // 3. Messages and signals go through the one stack, so they act in the order in which one sender sent them.
 // 4. Each envelope carries the generation it is meant for. A tenant that finds one for an earlier tenant drops it, or
 //    answers noproc when it asks for an answer.
-// 5. Only the worker that runs the process touches what is below "owner only".
+// 5. A bounded mailbox: whoever sends a message takes its place and its bytes from load_ first, and only then pushes;
+// the
+//    process gives them back when it takes the message out. load_ carries bits of the generation, so a sender that is
+//    late takes nothing from the next tenant. Signals and timers' messages take no place.
+// 6. Only the worker that runs the process touches what is below "owner only".
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <coroutine>
 #include <cstdint>
@@ -44,11 +49,37 @@ namespace rusm::otp {
 class Runtime;
 struct SpawnOptions;
 
+// What becomes of a message for which a mailbox has no room.
+enum class MailboxOverflow : std::uint8_t {
+  kUnbounded,
+  kShed,  // it is gone, and counted; try_send says so, and a request is answered with `limit`
+  kExit,  // the process that does not keep up ends with the reason limit("mailbox")
+};
+
 // What a suspended coroutine waits for. Lies in the coroutine's own frame, and only its process refers to it.
 struct Waiter {
   std::coroutine_handle<> handle;
   // True when the coroutine should go on. Null: at once.
   bool (*ready)(Waiter& waiter, Process& self) noexcept = nullptr;
+};
+
+// The room that is left in a bounded mailbox, in one word: generation 14 | messages 20 | units of kUnit bytes 30.
+struct MailboxRoom {
+  static constexpr std::size_t kUnit = 16;
+  static constexpr std::uint64_t kMessagesMax = (1u << 20) - 1;
+  static constexpr std::uint64_t kUnitsMax = (1u << 30) - 1;
+
+  static constexpr std::uint64_t of(std::uint32_t generation, std::uint64_t messages, std::uint64_t units) noexcept {
+    return std::uint64_t{generation & 0x3fff} << 50 | messages << 30 | units;
+  }
+  static constexpr std::uint32_t generation(std::uint64_t word) noexcept {
+    return static_cast<std::uint32_t>(word >> 50);
+  }
+  static constexpr std::uint64_t messages(std::uint64_t word) noexcept { return word >> 30 & kMessagesMax; }
+  static constexpr std::uint64_t units(std::uint64_t word) noexcept { return word & kUnitsMax; }
+  static constexpr std::uint64_t units_of(std::size_t bytes) noexcept {
+    return std::min<std::uint64_t>((bytes + kUnit - 1) / kUnit, kUnitsMax);
+  }
 };
 
 // A request that waits for its answer. Lies in the frame of who asked, and only its process refers to it. The request
@@ -90,6 +121,7 @@ struct ProcessDetail {
   SmallMap<Reference, Pid> watching;           // monitors of ours
   SmallMap<Watch, std::monostate> watched_by;  // monitors on us, those of requests included
   PendingCall* calls = nullptr;
+  std::uint64_t unlink_ids = 0;
   TimerWheel* timers_home = nullptr;  // the one wheel of all its message timers
   TimerLink timers;                   // message timers that end with it; under the lock of timers_home
   std::unique_ptr<SmallMap<Reference, std::string>> watched_names;  // of monitors by name
@@ -104,12 +136,14 @@ class alignas(64) Process {
   Process& operator=(const Process&) = delete;
 
   // ── For the body, while it runs ────────────────────────────────────────────────────────────────────────────────────
-  Pid pid() const noexcept { return pid_; }
+  Pid pid() const noexcept { return Pid::from_raw(pid_.load(std::memory_order_relaxed)); }
   Runtime& runtime() const noexcept { return *runtime_; }
 
   // Sending to a dead or never used pid is no error and has no effect.
   void send(Pid to, Message message) noexcept;
   void send(Pid to, std::span<const std::byte> bytes) noexcept { send(to, Message::of_bytes(bytes)); }
+  // The same; false when the receiver's mailbox is full, and the message is gone.
+  bool try_send(Pid to, Message message) noexcept;
 
   // The first message that waits, if any. Never suspends.
   std::optional<Message> try_receive() noexcept;
@@ -196,6 +230,13 @@ class alignas(64) Process {
 
   enum class Push : std::uint8_t { kDone, kSchedule, kClosed };
 
+  // Any thread. Takes room for a message in a bounded mailbox; false when there is none.
+  bool take_room(Envelope& message, std::uint32_t generation) noexcept;
+  // Owner.
+  void count(Envelope& message) noexcept;
+  void give_room(const Envelope& message) noexcept;
+  bool is_bounded() const noexcept { return overflow_.load(std::memory_order_relaxed) != MailboxOverflow::kUnbounded; }
+
   // Any thread. Takes the envelope unless the inbox is closed.
   Push push(Envelope* envelope) noexcept;
   // Any thread. True when the caller has to schedule the process.
@@ -204,6 +245,10 @@ class alignas(64) Process {
   bool park(Step step) noexcept;
 
   bool drain_slow() noexcept;
+  // At the end of a step: what stays in the mailbox is counted.
+  void count_rest() noexcept {
+    if (mailbox_head_ != nullptr && mailbox_head_->counted == Envelope::Counted::kNowhere) count(*mailbox_head_);
+  }
   void append(Envelope* envelope) noexcept;
   void act(EnvelopePtr signal) noexcept;
   void on_exit_signal(EnvelopePtr signal) noexcept;
@@ -216,14 +261,11 @@ class alignas(64) Process {
 
   // Any thread.
   std::atomic<std::uintptr_t> inbox_{kClosed};
-  std::atomic<std::uint32_t> generation_{0};  // of the present tenant, or of the next while the slot is free
+  std::atomic<std::uint64_t> pid_{0};   // of the present tenant, or of the next while the slot is free
+  std::atomic<std::uint64_t> room_{0};  // of a bounded mailbox when it is empty; constant for a tenant
 
   // Constant once the slot exists.
-  std::uint32_t index_ = 0;
   Runtime* runtime_ = nullptr;
-
-  // Constant for a tenant.
-  Pid pid_;
 
   // Owner only.
   std::int32_t budget_ = 0;
@@ -232,6 +274,8 @@ class alignas(64) Process {
   bool woken_ = false;
   bool yield_ = false;
   Step wait_step_ = Step::kWait;
+  std::atomic<MailboxOverflow> overflow_{MailboxOverflow::kUnbounded};  // constant for a tenant; any thread
+  std::atomic<std::uint32_t> received_{0};                              // messages that came in; written by the owner
   ExitReason exit_reason_;
   Process* next_ = nullptr;  // in an injection queue or a list of free slots
   // ─── second cache line ───
@@ -240,7 +284,10 @@ class alignas(64) Process {
   Envelope* mailbox_head_ = nullptr;
   Envelope* mailbox_tail_ = nullptr;
   std::unique_ptr<ProcessDetail> detail_;
-  std::uint64_t unlink_ids_ = 0;
+  // Any thread. Bounded: a MailboxRoom. Else the messages in the mailbox (24 bits) and their bytes (40 bits), without
+  // those that are still in the inbox; written by the owner.
+  std::atomic<std::uint64_t> load_{0};
+  std::atomic<std::uint64_t> reductions_{0};  // of past steps; written by the owner
 };
 static_assert(sizeof(Process) == 128);
 
@@ -278,7 +325,19 @@ inline std::optional<Message> Process::try_receive() noexcept {
   return Message(take(nullptr, mailbox_head_));
 }
 
+inline void Process::give_room(const Envelope& message) noexcept {
+  if (message.counted == Envelope::Counted::kNowhere) [[likely]]
+    return;
+  if (message.counted == Envelope::Counted::kInRoom) {
+    load_.fetch_add(MailboxRoom::of(0, 1, MailboxRoom::units_of(message.size())), std::memory_order_relaxed);
+  } else {
+    load_.store(load_.load(std::memory_order_relaxed) - (std::uint64_t{1} << 40) - message.size(),
+                std::memory_order_relaxed);
+  }
+}
+
 inline EnvelopePtr Process::take(Envelope* previous, Envelope* envelope) noexcept {
+  give_room(*envelope);
   (previous == nullptr ? mailbox_head_ : previous->next) = envelope->next;
   if (mailbox_tail_ == envelope) mailbox_tail_ = previous;
   envelope->next = nullptr;

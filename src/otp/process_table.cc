@@ -27,10 +27,9 @@ bool ProcessTable::grow() {
   if (slots == nullptr) return false;
   for (std::uint32_t i = kChunkSlots; i-- > 0;) {
     auto* slot = new (slots + i) Process;
-    slot->index_ = chunks_used_ * kChunkSlots + i;
     slot->runtime_ = &runtime_;
-    slot->generation_.store(first_generation_, std::memory_order_relaxed);
-    slot->pid_ = Pid(runtime_.node(), slot->index_, first_generation_);
+    slot->pid_.store(Pid(runtime_.node(), chunks_used_ * kChunkSlots + i, first_generation_).raw(),
+                     std::memory_order_relaxed);
     free_.push_back(slot);
   }
   chunks_[chunks_used_++].store(slots, std::memory_order_release);

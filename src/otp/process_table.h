@@ -46,13 +46,13 @@ class ProcessTable {
   ~ProcessTable();
 
   // The live process, or null. It may end at any time after: only push() and wake() are safe on it.
-  Process* find(std::uint32_t index, std::uint32_t generation) const noexcept {
-    const std::uint32_t chunk = index / kChunkSlots;
+  Process* find(Pid pid) const noexcept {
+    const std::uint32_t chunk = pid.index() / kChunkSlots;
     if (chunk >= chunks_max_) return nullptr;
     Process* slots = chunks_[chunk].load(std::memory_order_acquire);  // partner: grow
     if (slots == nullptr) return nullptr;
-    Process* slot = slots + index % kChunkSlots;
-    return slot->generation_.load(std::memory_order_acquire) == generation ? slot : nullptr;
+    Process* slot = slots + pid.index() % kChunkSlots;
+    return slot->pid_.load(std::memory_order_acquire) == pid.raw() ? slot : nullptr;
   }
 
   // Moves free slots into *list, a batch at a time; false when processes_max are alive.
@@ -62,7 +62,7 @@ class ProcessTable {
 
   // Calls visit(Process&) for every slot that ever was used.
   template <class Visit>
-  void for_each(Visit visit) {
+  void for_each(Visit visit) const {
     for (std::uint32_t chunk = 0; chunk < chunks_max_; ++chunk) {
       Process* slots = chunks_[chunk].load(std::memory_order_acquire);
       if (slots == nullptr) return;

@@ -85,7 +85,7 @@ Spawned Runtime::spawn_from(Process& parent, BodyPtr body, SpawnOptions options)
 }
 
 Spawned Runtime::launch(Process& process, BodyPtr body, SpawnOptions options, Process* parent) {
-  Spawned spawned{.pid = process.pid_, .reference = 0};
+  Spawned spawned{.pid = process.pid(), .reference = 0};
   process.body_ = body.release();
   if (parent != nullptr && options.link) {
     parent->detail().links.put(spawned.pid, 0);
@@ -98,6 +98,7 @@ Spawned Runtime::launch(Process& process, BodyPtr body, SpawnOptions options, Pr
   }
   if (!options.label.empty()) process.detail().label = std::move(options.label);
   if (options.on_exit) process.detail().on_exit = std::move(options.on_exit);
+  if (options.mailbox_messages_max != 0 || options.mailbox_bytes_max != 0) bound_mailbox(process, options);
   process.inbox_.store(0, std::memory_order_release);  // from here on it can be addressed
   Worker* worker = Worker::current_of(*this);
   if (worker != nullptr) {
@@ -119,7 +120,7 @@ void Runtime::wake(Pid pid) noexcept {
   if (process != nullptr && process->wake()) schedule(*process, true, Worker::current_of(*this));
 }
 
-void Runtime::post(Pid to, EnvelopePtr envelope) noexcept {
+bool Runtime::post(Pid to, EnvelopePtr envelope) noexcept {
   Worker* worker = Worker::current_of(*this);
   if (worker != nullptr) {
     worker->counters.sends.add();
@@ -127,28 +128,81 @@ void Runtime::post(Pid to, EnvelopePtr envelope) noexcept {
     outside_sends_.fetch_add(1, std::memory_order_relaxed);
   }
   if (to.node() != options_.node) [[unlikely]] {
-    if (!to) return reject(to, std::move(envelope), ExitReason::Kind::kNoProc);
+    if (!to) {
+      reject(to, std::move(envelope), ExitReason::Kind::kNoProc);
+      return true;
+    }
     RemoteLink* remote = remote_.load(std::memory_order_acquire);  // partner: set_remote
     if (remote != nullptr) envelope = remote->deliver(to, std::move(envelope));
     if (envelope) reject(to, std::move(envelope), ExitReason::Kind::kNoConnection);
-    return;
+    return true;
   }
-  Process* process = table_.find(to.index(), to.generation());
-  if (process == nullptr) return reject(to, std::move(envelope), ExitReason::Kind::kNoProc);
+  Process* process = table_.find(to);
+  if (process == nullptr) {
+    reject(to, std::move(envelope), ExitReason::Kind::kNoProc);
+    return true;
+  }
+  if (process->is_bounded() && !is_signal(envelope->kind) && !process->take_room(*envelope, to.generation()))
+      [[unlikely]] {
+    return shed(*process, to, std::move(envelope), worker);
+  }
+  push(*process, to, std::move(envelope), worker);
+  return true;
+}
+
+// For what always gets in.
+void Runtime::post_unbounded(Pid to, EnvelopePtr envelope) noexcept {
+  Process* process = find(to);
+  if (process == nullptr) {
+    post(to, std::move(envelope));
+  } else {
+    push(*process, to, std::move(envelope), Worker::current_of(*this));
+  }
+}
+
+void Runtime::push(Process& process, Pid to, EnvelopePtr envelope, Worker* worker) noexcept {
   envelope->generation = to.generation();
   Envelope* pushed = envelope.release();
-  switch (process->push(pushed)) {
+  switch (process.push(pushed)) {
     case Process::Push::kDone:
       return;
     case Process::Push::kSchedule:
-      return schedule(*process, true, worker);
+      return schedule(process, true, worker);
     case Process::Push::kClosed:
       return reject(to, EnvelopePtr(pushed), ExitReason::Kind::kNoProc);
   }
 }
 
+// A bounded mailbox has no room.
+bool Runtime::shed(Process& process, Pid to, EnvelopePtr envelope, Worker* worker) noexcept {
+  if (worker != nullptr) {
+    worker->counters.sheds.add();
+  } else {
+    outside_sheds_.fetch_add(1, std::memory_order_relaxed);
+  }
+  const ExitReason reason = ExitReason::limit("mailbox", "it is full");
+  if (process.overflow_.load(std::memory_order_relaxed) == MailboxOverflow::kExit) {
+    post(to, make_exit_signal(EnvelopeKind::kLimit, Pid(), 0, reason));
+  }
+  reject(to, std::move(envelope), reason);
+  return false;
+}
+
+void Runtime::bound_mailbox(Process& process, const SpawnOptions& options) noexcept {
+  const std::uint64_t messages = options.mailbox_messages_max != 0 ? options.mailbox_messages_max : UINT64_MAX;
+  const std::uint64_t units =
+      options.mailbox_bytes_max != 0 ? options.mailbox_bytes_max / MailboxRoom::kUnit : UINT64_MAX;
+  const std::uint64_t room = MailboxRoom::of(process.pid().generation(), std::min(messages, MailboxRoom::kMessagesMax),
+                                             std::min(units, MailboxRoom::kUnitsMax));
+  process.load_.store(room, std::memory_order_relaxed);
+  process.room_.store(room, std::memory_order_relaxed);
+  process.overflow_.store(
+      options.mailbox_overflow == MailboxOverflow::kExit ? MailboxOverflow::kExit : MailboxOverflow::kShed,
+      std::memory_order_relaxed);
+}
+
 // `to` is not there. A message vanishes; a signal that owes an answer gets it.
-void Runtime::reject(Pid to, EnvelopePtr envelope, ExitReason::Kind why) noexcept {
+void Runtime::reject(Pid to, EnvelopePtr envelope, ExitReason why) noexcept {
   const Pid from = envelope->from;
   const Reference reference = envelope->reference;
   const EnvelopeKind kind = envelope->kind;
@@ -156,201 +210,12 @@ void Runtime::reject(Pid to, EnvelopePtr envelope, ExitReason::Kind why) noexcep
   if (kind == EnvelopeKind::kClaim) release(to, *reinterpret_cast<const Claim*>(envelope->payload()));
   envelope.reset();
   if (kind == EnvelopeKind::kLink) {
-    post(from, make_exit_signal(EnvelopeKind::kLinkExit, to, 0, why));
+    post(from, make_exit_signal(EnvelopeKind::kLinkExit, to, 0, std::move(why)));
   } else if (kind == EnvelopeKind::kMonitor || request) {
-    post(from, make_exit_signal(EnvelopeKind::kDown, to, reference, why));
+    post(from, make_exit_signal(EnvelopeKind::kDown, to, reference, std::move(why)));
   } else if (kind == EnvelopeKind::kUnlink) {
     post(from, make_signal(EnvelopeKind::kUnlinkAck, to, reference));
   }
-}
-
-// ── Timers ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-TimerId Runtime::start_timer(Process* owner, Nanoseconds span, Nanoseconds period, Pid to, EnvelopePtr envelope) {
-  envelope->reference = 0;
-  const Nanoseconds deadline = deadline_after(clock().now(), span);
-  Worker* worker = Worker::current_of(*this);
-  MessageTimer* timer = nullptr;
-  if (worker != nullptr) {
-    timer = timers_.acquire(&worker->free_timers);
-  } else {
-    const std::scoped_lock lock(outside_mutex_);
-    timer = timers_.acquire(&outside_timers_);
-  }
-  if (timer == nullptr) return TimerId();
-  const TimerId id{timer->id};
-  timer->pid = to;
-  timer->put_message(std::move(envelope), period);
-  Worker* home = worker != nullptr ? worker : workers_.front().get();
-  TimerLink* list = nullptr;
-  if (owner != nullptr) {
-    ProcessDetail& detail = owner->detail();
-    if (detail.timers_home == nullptr) detail.timers_home = &home->timers();
-    list = &detail.timers;
-    if (detail.timers_home != &home->timers()) home = worker_of(*detail.timers_home);
-  }
-  const bool first = home->timers().arm(timer, deadline, list);
-  // Sequentially consistent on both sides: either its worker sees the new deadline, or we that it sleeps.
-  if (first && home != worker && home->parked_.load()) home->interrupt();
-  return id;
-}
-
-Worker* Runtime::worker_of(const TimerWheel& wheel) noexcept {
-  for (const auto& worker : workers_) {
-    if (&worker->timers() == &wheel) return worker.get();
-  }
-  return nullptr;
-}
-
-std::optional<Nanoseconds> Runtime::cancel(TimerId id) noexcept {
-  MessageTimer* timer = timers_.find(id);
-  if (timer == nullptr || !TimerWheel::cancel(timer, id.raw)) return std::nullopt;
-  const Nanoseconds left = std::max<Nanoseconds>(timer->deadline - clock().now(), 0);
-  timer->drop_message();
-  give_back(timer);
-  return left;
-}
-
-void Runtime::give_back(MessageTimer* timer) noexcept {
-  if (Worker* worker = Worker::current_of(*this)) return timers_.release(timer, &worker->free_timers);
-  const std::scoped_lock lock(outside_mutex_);
-  timers_.release(timer, &outside_timers_);
-}
-
-void Runtime::end_timers(ProcessDetail& detail, Worker& worker) noexcept {
-  if (detail.timers_home == nullptr) return;
-  std::vector<MessageTimer*> cancelled;
-  detail.timers_home->cancel_all(&detail.timers, &cancelled);
-  for (MessageTimer* timer : cancelled) {
-    timer->drop_message();
-    timers_.release(timer, &worker.free_timers);
-  }
-}
-
-void Runtime::deliver(std::vector<DueTimer>* due) noexcept {
-  // The wheel's order is that of its ticks; within one the earlier deadline comes first.
-  const auto key = [](const DueTimer& timer) { return std::pair(timer.deadline, timer.order); };
-  if (!std::ranges::is_sorted(*due, {}, key)) std::ranges::sort(*due, {}, key);
-  for (DueTimer& timer : *due) {
-    if (timer.message) {
-      post(timer.pid, std::move(timer.message));
-    } else {
-      wake(timer.pid);
-    }
-    if (timer.spent != nullptr) give_back(timer.spent);
-  }
-  due->clear();
-}
-
-// ── Names and groups ───────────────────────────────────────────────────────────────────────────────────────────────
-//
-// The entry is made first; then a signal tells the process to take note of it, so that it gives it up at its end; when
-// the signal finds nobody, the entry is removed again. What an entry's removal tells the process may be overtaken by a
-// new entry of the same name, so the process looks before it forgets.
-
-namespace {
-
-std::unexpected<Error> bad_name(std::string_view name) {
-  return fail(ErrorCode::kInvalid, std::string(name.substr(0, 64)),
-              name.empty() ? "a name must not be empty" : "a name has at most 255 bytes");
-}
-
-}  // namespace
-
-void Runtime::release(Pid pid, const Claim& claim) noexcept {
-  switch (claim.kind) {
-    case Claim::Kind::kName:
-      registry_.erase(claim.name, pid);
-      return;
-    case Claim::Kind::kGroup:
-      leave_group(claim.name, pid);
-      return;
-    case Claim::Kind::kGroupWatch:
-      groups_.unwatch(claim.name, pid);
-      return;
-  }
-}
-
-bool Runtime::holds(Pid pid, const Claim& claim) noexcept {
-  switch (claim.kind) {
-    case Claim::Kind::kName:
-      return registry_.find(claim.name) == pid;
-    case Claim::Kind::kGroup:
-      return groups_.has_member(claim.name, pid);
-    case Claim::Kind::kGroupWatch:
-      return groups_.has_watcher(claim.name, pid);
-  }
-  return false;
-}
-
-Result<> Runtime::register_name(std::string_view name, Pid pid) {
-  if (!Registry::is_valid(name)) return bad_name(name);
-  if (pid.node() != options_.node) return fail(ErrorCode::kInvalid, pid.to_string(), "is of another node");
-  if (!is_alive(pid)) return fail(ErrorCode::kNotFound, pid.to_string(), "is not alive");
-  if (!registry_.insert(name, pid)) return fail(ErrorCode::kExists, std::string(name), "the name is taken");
-  post(pid, make_claim(EnvelopeKind::kClaim, {Claim::Kind::kName, std::string(name)}));
-  return {};
-}
-
-bool Runtime::unregister_name(std::string_view name) {
-  const Pid pid = registry_.erase(name);
-  if (!pid) return false;
-  post(pid, make_claim(EnvelopeKind::kDisclaim, {Claim::Kind::kName, std::string(name)}));
-  return true;
-}
-
-bool Runtime::send(std::string_view name, Message message) noexcept {
-  const Pid pid = whereis(name);
-  if (pid) send(pid, std::move(message));
-  return static_cast<bool>(pid);
-}
-
-Result<> Runtime::join(std::string_view group, Pid pid) {
-  if (!Registry::is_valid(group)) return bad_name(group);
-  if (pid.node() != options_.node) return fail(ErrorCode::kInvalid, pid.to_string(), "is of another node");
-  if (!is_alive(pid)) return fail(ErrorCode::kNotFound, pid.to_string(), "is not alive");
-  const auto tell = [&](Pid watcher) { send(watcher, Message::of(GroupChange{std::string(group), pid, true})); };
-  if (!groups_.join(group, pid, tell)) {
-    return fail(ErrorCode::kExists, std::string(group), "the process is in the group already");
-  }
-  post(pid, make_claim(EnvelopeKind::kClaim, {Claim::Kind::kGroup, std::string(group)}));
-  return {};
-}
-
-bool Runtime::leave_group(std::string_view group, Pid pid) noexcept {
-  return groups_.leave(group, pid,
-                       [&](Pid watcher) { send(watcher, Message::of(GroupChange{std::string(group), pid, false})); });
-}
-
-bool Runtime::leave(std::string_view group, Pid pid) {
-  if (!leave_group(group, pid)) return false;
-  post(pid, make_claim(EnvelopeKind::kDisclaim, {Claim::Kind::kGroup, std::string(group)}));
-  return true;
-}
-
-std::size_t Runtime::broadcast(std::string_view group, std::span<const std::byte> bytes) {
-  const Groups::Members members = groups_.members(group);
-  if (!members) return 0;
-  for (const Pid pid : *members) send(pid, Message::of_bytes(bytes));
-  return members->size();
-}
-
-std::size_t Runtime::exit_group(std::string_view group, const ExitReason& reason) {
-  const Groups::Members members = groups_.members(group);
-  if (!members) return 0;
-  for (const Pid pid : *members) exit(pid, reason);
-  return members->size();
-}
-
-Groups::Members Runtime::watch_group(std::string_view group, Pid watcher) {
-  Groups::Members members = groups_.watch(group, watcher);
-  post(watcher, make_claim(EnvelopeKind::kClaim, {Claim::Kind::kGroupWatch, std::string(group)}));
-  return members;
-}
-
-void Runtime::unwatch_group(std::string_view group, Pid watcher) {
-  groups_.unwatch(group, watcher);
-  post(watcher, make_claim(EnvelopeKind::kDisclaim, {Claim::Kind::kGroupWatch, std::string(group)}));
 }
 
 void Runtime::schedule(Process& process, bool chatty, Worker* worker) noexcept {
@@ -427,8 +292,7 @@ void Runtime::finish(Process& process, Worker& worker) noexcept {
     end_timers(*process.detail_, worker);
   }
   // From here on the pid addresses nothing, then nothing more comes in; only then do others hear of it.
-  process.generation_.store(pid.generation() + 1, std::memory_order_release);
-  process.pid_ = Pid(options_.node, process.index_, pid.generation() + 1);
+  process.pid_.store(Pid(options_.node, pid.index(), pid.generation() + 1).raw(), std::memory_order_release);
   const std::uintptr_t word = process.inbox_.exchange(Process::kClosed, std::memory_order_acq_rel);
   settle(process, pid, reinterpret_cast<Envelope*>(word & ~Process::kFlags));
 
@@ -440,7 +304,10 @@ void Runtime::finish(Process& process, Worker& worker) noexcept {
   process.clear_mailbox();
   process.trap_exit_ = process.exit_pending_ = process.woken_ = process.yield_ = false;
   process.wait_step_ = Step::kWait;
-  process.unlink_ids_ = 0;
+  process.overflow_.store(MailboxOverflow::kUnbounded, std::memory_order_relaxed);
+  process.load_.store(0, std::memory_order_relaxed);
+  process.received_.store(0, std::memory_order_relaxed);
+  process.reductions_.store(0, std::memory_order_relaxed);
   if (pid.generation() < Pid::kGenerationMax) {  // else retired: it has used up its generations
     worker.slots.push(&process);
     if (worker.slots.size() > 2 * ProcessTable::kBatch) table_.give_back(&worker.slots);
@@ -467,7 +334,7 @@ void Runtime::finish(Process& process, Worker& worker) noexcept {
 void Runtime::settle(Process& process, Pid pid, Envelope* leftover) noexcept {
   while (leftover != nullptr) {
     EnvelopePtr envelope(std::exchange(leftover, leftover->next));
-    const Pid to(options_.node, process.index_, envelope->generation);
+    const Pid to(options_.node, pid.index(), envelope->generation);
     const bool ours = to == pid;
     ProcessDetail* detail = process.detail_.get();
     if (ours && detail != nullptr) {
@@ -515,6 +382,43 @@ bool Runtime::is_alive(Pid pid) const noexcept {
   return process != nullptr && (process->inbox_.load(std::memory_order_acquire) & Process::kClosed) == 0;
 }
 
+std::optional<ProcessInfo> Runtime::info(Pid pid) const noexcept {
+  const Process* process = find(pid);
+  if (process == nullptr) return std::nullopt;
+  const std::uintptr_t word = process->inbox_.load(std::memory_order_acquire);
+  ProcessInfo info{.pid = pid,
+                   .state = (word & Process::kWaitAny) != 0       ? ProcessInfo::State::kWaiting
+                            : (word & Process::kWaitSignals) != 0 ? ProcessInfo::State::kWaitingForSignals
+                                                                  : ProcessInfo::State::kActive,
+                   .reductions = process->reductions_.load(std::memory_order_relaxed),
+                   .received = process->received_.load(std::memory_order_relaxed),
+                   .mailbox_length = 0,
+                   .mailbox_bytes = 0};
+  const std::uint64_t load = process->load_.load(std::memory_order_relaxed);
+  if (process->is_bounded()) {
+    const std::uint64_t room = process->room_.load(std::memory_order_relaxed);
+    info.mailbox_length = static_cast<std::uint32_t>(MailboxRoom::messages(room) - MailboxRoom::messages(load));
+    info.mailbox_bytes = (MailboxRoom::units(room) - MailboxRoom::units(load)) * MailboxRoom::kUnit;
+  } else {
+    info.mailbox_length = static_cast<std::uint32_t>(load >> 40);
+    info.mailbox_bytes = load & ((std::uint64_t{1} << 40) - 1);
+  }
+  // What was read belongs to this tenant only if it still is.
+  if ((word & Process::kClosed) != 0 || find(pid) != process) {
+    return std::nullopt;
+  }
+  return info;
+}
+
+std::vector<Pid> Runtime::processes() const {
+  std::vector<Pid> pids;
+  table_.for_each([&](const Process& process) {
+    const Pid pid = process.pid();
+    if (is_alive(pid)) pids.push_back(pid);
+  });
+  return pids;
+}
+
 std::size_t Runtime::process_count() const noexcept {
   std::uint64_t exits = 0;
   std::uint64_t spawns = 0;
@@ -532,6 +436,7 @@ Counters Runtime::counters() const noexcept {
     sum.exits += c.exits.get();
     sum.crashes += c.crashes.get();
     sum.sends += c.sends.get();
+    sum.sheds += c.sheds.get();
     sum.steps += worker->steps_.load(std::memory_order_relaxed) / 2;
     sum.steals += c.steals.get();
     sum.parks += c.parks.get();
@@ -539,14 +444,14 @@ Counters Runtime::counters() const noexcept {
   }
   sum.spawns += outside_spawns_.load(std::memory_order_relaxed);
   sum.sends += outside_sends_.load(std::memory_order_relaxed);
+  sum.sheds += outside_sheds_.load(std::memory_order_relaxed);
   return sum;
 }
 
 void Runtime::kill_all() noexcept {
   table_.for_each([this](Process& process) {
     if ((process.inbox_.load(std::memory_order_relaxed) & Process::kClosed) == 0) {
-      const std::uint32_t generation = process.generation_.load(std::memory_order_acquire);
-      exit(Pid(options_.node, process.index_, generation), ExitReason::Kind::kKill);
+      exit(process.pid(), ExitReason::Kind::kKill);
     }
   });
 }

@@ -47,6 +47,7 @@ struct Counters {
   std::uint64_t exits = 0;
   std::uint64_t crashes = 0;  // exits with kCrashed or kLimit
   std::uint64_t sends = 0;
+  std::uint64_t sheds = 0;  // messages for which a bounded mailbox had no room
   std::uint64_t steps = 0;
   std::uint64_t steals = 0;
   std::uint64_t parks = 0;
@@ -83,8 +84,24 @@ struct SpawnOptions {
   std::string label = {};
   bool link = false;     // with the spawning process; only for Runtime::spawn_from
   bool monitor = false;  // by the spawning process; only for Runtime::spawn_from
+  // Limits of the mailbox: messages (at most MailboxRoom::kMessagesMax) and their bytes, envelopes of 48 bytes included
+  // (at most 16 GiB). 0: no limit of its own; both 0: unbounded. Signals and timers always get in.
+  std::uint32_t mailbox_messages_max = 0;
+  std::uint64_t mailbox_bytes_max = 0;
+  MailboxOverflow mailbox_overflow = MailboxOverflow::kShed;
   // Called on a worker once the process has ended, after its links and monitors were told. Must not block.
   std::move_only_function<void(Pid, const ExitReason&)> on_exit = {};
+};
+
+// A picture of a process while it goes on. Threads: a value.
+struct ProcessInfo {
+  enum class State : std::uint8_t { kActive, kWaiting, kWaitingForSignals };
+  Pid pid;
+  State state;                   // kActive: runs, or waits for its turn
+  std::uint64_t reductions;      // spent in past steps: one each, and one for each await and send
+  std::uint32_t received;        // messages so far (and EXIT and DOWN that became messages), modulo 2^32
+  std::uint32_t mailbox_length;  // without what came in during the present slice, unless the mailbox is bounded
+  std::uint64_t mailbox_bytes;
 };
 
 struct Spawned {
@@ -129,11 +146,21 @@ class Runtime {
     envelope->make_plain();
     post(to, std::move(envelope));
   }
+  // False when the receiver's mailbox is full, and the message is gone. True says nothing about its arrival.
+  bool try_send(Pid to, Message message) noexcept {
+    EnvelopePtr envelope = std::move(message).release();
+    envelope->make_plain();
+    return post(to, std::move(envelope));
+  }
   // As OTP's exit/2 from outside. kKill cannot be trapped.
   void exit(Pid target, ExitReason reason) noexcept;
   // Makes `pid` look again at what it waits for. Idempotent, cheap, harmless when nothing has changed.
   void wake(Pid pid) noexcept;
   bool is_alive(Pid pid) const noexcept;
+  // What is known of a process without stopping it, in O(1); nothing when it is not alive.
+  std::optional<ProcessInfo> info(Pid pid) const noexcept;
+  // The processes that are alive, in no order. O(processes that ever were alive at once).
+  std::vector<Pid> processes() const;
   std::size_t process_count() const noexcept;
   Counters counters() const noexcept;
 
@@ -171,8 +198,8 @@ class Runtime {
   std::vector<std::string> groups() const { return groups_.list(); }
 
   // Delivers a message or signal to a process of this node or, through the RemoteLink, of another. A signal that owes
-  // an answer gets one when the process is not there.
-  void post(Pid to, EnvelopePtr envelope) noexcept;
+  // an answer gets one when the process is not there. False for a message that a full mailbox did not take.
+  bool post(Pid to, EnvelopePtr envelope) noexcept;
 
   const Clock& clock() const noexcept { return parts_.clock; }
   Entropy& entropy() const noexcept { return parts_.entropy; }
@@ -204,12 +231,14 @@ class Runtime {
   friend class Process;
   friend class Worker;
 
-  Process* find(Pid pid) const noexcept {
-    return pid.node() == options_.node ? table_.find(pid.index(), pid.generation()) : nullptr;
-  }
+  Process* find(Pid pid) const noexcept { return table_.find(pid); }
   Process* acquire();
   Spawned launch(Process& process, BodyPtr body, SpawnOptions options, Process* parent);
-  void reject(Pid to, EnvelopePtr envelope, ExitReason::Kind why) noexcept;
+  void reject(Pid to, EnvelopePtr envelope, ExitReason why) noexcept;
+  void push(Process& process, Pid to, EnvelopePtr envelope, Worker* worker) noexcept;
+  void post_unbounded(Pid to, EnvelopePtr envelope) noexcept;
+  bool shed(Process& process, Pid to, EnvelopePtr envelope, Worker* worker) noexcept;
+  void bound_mailbox(Process& process, const SpawnOptions& options) noexcept;
   // Puts a process that the caller made runnable into a queue. `chatty`: the running one has news for it. `worker`: the
   // caller's, null when it is not one of ours.
   void schedule(Process& process, bool chatty, Worker* worker) noexcept;
@@ -248,6 +277,7 @@ class Runtime {
   std::atomic<bool> stopping_{false};
   std::atomic<std::uint64_t> outside_spawns_{0};
   std::atomic<std::uint64_t> outside_sends_{0};
+  std::atomic<std::uint64_t> outside_sheds_{0};
   std::atomic<std::uint64_t> outside_references_{0};
   std::atomic<bool> empty_watched_{false};
 

@@ -21,7 +21,7 @@ void Process::unlink(Pid to) {
   if (!detail_) return;
   std::uint64_t* unlinking = detail_->links.find(to);
   if (unlinking == nullptr || *unlinking != 0) return;
-  *unlinking = ++unlink_ids_;
+  *unlinking = ++detail_->unlink_ids;
   charge();
   runtime_->post(to, make_signal(EnvelopeKind::kUnlink, pid(), *unlinking));
 }
@@ -176,6 +176,8 @@ void Process::act(EnvelopePtr signal) noexcept {
       if (detail_ && !runtime_->holds(pid(), claim)) detail_->claims.erase(claim);
       return;
     }
+    case EnvelopeKind::kLimit:
+      return end(signal->reason());
     case EnvelopeKind::kBytes:
     case EnvelopeKind::kValue:
       return;  // not signals

@@ -203,7 +203,7 @@ void Worker::watch_others(Nanoseconds now) noexcept {
       seen.reported = true;
       counters.long_steps.add();
       other.long_step_.store(steps, std::memory_order_relaxed);
-      const Pid pid(runtime_.node(), running->index_, running->generation_.load(std::memory_order_relaxed));
+      const Pid pid = running->pid();
       if (Log* log = runtime_.log()) {
         log->warn("otp", "a step runs long without an await; the other workers go on",
                   {{"pid", pid.to_string()}, {"ms", std::to_string(span / kMillisecond)}});
@@ -239,13 +239,18 @@ void Worker::run(Process& process) noexcept {
       break;
     }
     process.woken_ = false;  // it looks at everything from here on
-    const Step step = process.body_->resume(process, Budget{process.budget_});
+    const std::int32_t budget = process.budget_;
+    const Step step = process.body_->resume(process, Budget{budget});
+    process.reductions_.store(
+        process.reductions_.load(std::memory_order_relaxed) + static_cast<std::uint64_t>(budget - process.budget_) + 1,
+        std::memory_order_relaxed);
     if (long_step_.load(std::memory_order_relaxed) == number) [[unlikely]]
       end_long_step(process);
     if (step == Step::kExit || process.exit_pending_) {
       runtime_.finish(process, *this);
       break;
     }
+    process.count_rest();
     if (step != Step::kYield && process.park(step)) break;  // it may already run elsewhere: not ours any more
     if (step == Step::kYield || !process.charge()) {
       ran_long_ = true;  // sockets and timers have waited

@@ -85,7 +85,7 @@ class Worker {
   SlotList slots;                    // free slots of the process table; owner
   TimerTable::FreeList free_timers;  // owner
   struct {
-    OwnedCounter spawns, exits, crashes, sends, steals, parks, long_steps;
+    OwnedCounter spawns, exits, crashes, sends, sheds, steals, parks, long_steps;
   } counters;
   std::uint64_t references = 0;  // owner
 

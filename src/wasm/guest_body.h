@@ -40,8 +40,8 @@ class CommandStatus final : public otp::Attachment {
 //   host function failed or panicked               crashed("host")
 //   memory, tables, CPU time, the engine's slots   limit("memory" | "tables" | "cpu" | "instances")
 //
-// An HTTP guest answers through its Exchange. One that ends without an answer leaves it open: its exit reason, which the
-// server monitors, says why. One that ends in the middle of its response body aborts that.
+// An HTTP guest answers through its Exchange. One that ends without an answer leaves it open: its exit reason, which
+// the server monitors, says why. One that ends in the middle of its response body aborts that.
 class GuestBody final : public otp::Body {
  public:
   // Takes over one admission: `program->slots_needed()` slots, given back when the body is destroyed. `program`

@@ -1,4 +1,5 @@
 //! How fast an instance is made, run and dropped through the C ABI: cargo bench --bench spawn -- [threads] [seconds]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "../tests/common/mod.rs"]
 mod common;

@@ -264,7 +264,8 @@ mod tests {
         let (outer, inner) = (slot(&calls, 1), slot(&calls, 16));
         Frame::run(&outer, |outer_frame, outer_cx| {
             Frame::run(&inner, |inner_frame, _| {
-                outer_cx.waker().clone().wake();
+                let clone = outer_cx.waker().clone();
+                clone.wake();
                 assert!(!inner_frame.take_woken());
             });
             assert!(!outer_frame.take_woken());
