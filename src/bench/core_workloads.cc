@@ -2,8 +2,11 @@
 
 #include <atomic>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "base/histogram.h"
+#include "bench/bench_node.h"
 #include "bench/gate.h"
 #include "otp/routine.h"
 
@@ -11,15 +14,6 @@ namespace rusm::bench {
 namespace {
 
 using namespace rusm::otp;  // NOLINT(google-build-using-namespace): this file is about nothing else
-
-// A runtime with the product's defaults and no outside.
-struct Node {
-  explicit Node(const Options& options) : runtime({.workers = options.workers}, {clock, entropy, reactors}) {}
-  SystemClock clock;
-  SystemEntropy entropy;
-  QuietReactorFactory reactors;
-  Runtime runtime;
-};
 
 Routine empty(Self&) {
   co_return;
@@ -72,7 +66,7 @@ Routine ping(Self& self, Nanoseconds until, bool timed, Exchanged* exchanged, st
   gate->arrive();
 }
 
-double exchange(Node& node, unsigned pairs, Nanoseconds span, bool timed, Exchanged* exchanged) {
+double exchange(BenchNode& node, unsigned pairs, Nanoseconds span, bool timed, Exchanged* exchanged) {
   const auto gate = std::make_shared<Gate>(pairs);
   const Nanoseconds start = node.clock.now();
   for (unsigned i = 0; i < pairs; ++i) node.runtime.spawn(ping, start + span, timed, exchanged, gate);
@@ -80,10 +74,107 @@ double exchange(Node& node, unsigned pairs, Nanoseconds span, bool timed, Exchan
   return static_cast<double>(exchanged->messages.load()) * 1e9 / static_cast<double>(node.clock.now() - start);
 }
 
+// ── fanin ──
+
+constexpr unsigned kProducers = 8;
+constexpr int kMessagesEach = 250'000;
+constexpr int kSendsBetweenYields = 256;
+
+Routine producer(Self& self, Pid consumer) {
+  for (int i = 0; i < kMessagesEach; ++i) {
+    self.send(consumer, Message::of(i));
+    if (i % kSendsBetweenYields == 0) co_await yield(self);
+  }
+}
+
+Routine consumer(Self& self, std::shared_ptr<Gate> gate) {
+  for (unsigned i = 0; i < kProducers * kMessagesEach; ++i) co_await receive(self);
+  gate->arrive();
+}
+
+// ── ring ──
+
+constexpr int kRing = 1000;
+
+struct Token {
+  std::uint64_t hops;
+};
+
+Routine ring_member(Self& self, Pid next) {
+  for (;;) {
+    Message message = co_await receive(self);
+    if (auto* token = message.get_if<Token>()) ++token->hops;
+    self.send(next, std::move(message));
+  }
+}
+
+// Closes the ring and ends it at a lap's end.
+Routine ring_head(Self& self, Nanoseconds until, std::uint64_t* hops, std::shared_ptr<Gate> gate) {
+  Pid next = self.pid();
+  std::vector<Pid> members;
+  for (int i = 1; i < kRing; ++i) members.push_back(next = self.runtime().spawn(ring_member, next));
+  self.send(next, Message::of(Token{0}));
+  for (;;) {
+    Message message = co_await receive(self);
+    auto* token = message.get_if<Token>();
+    ++token->hops;
+    if (self.runtime().clock().now() >= until) {
+      *hops = token->hops;
+      break;
+    }
+    self.send(next, std::move(message));
+  }
+  for (const Pid member : members) self.exit(member, ExitReason::Kind::kKill);
+  gate->arrive();
+}
+
+// ── call ──
+
+Routine answering(Self& self) {
+  for (;;) {
+    const Message message = co_await receive(self);
+    if (message.is_request()) self.reply(message.reply_to(), Message::of(1));
+  }
+}
+
+Routine calling(Self& self, int backlog, Nanoseconds span, Exchanged* exchanged, std::shared_ptr<Gate> gate) {
+  const Clock& clock = self.runtime().clock();
+  const Pid server = self.runtime().spawn(answering);
+  for (int i = 0; i < backlog; ++i) self.send(self.pid(), Message::of(i));
+  co_await yield(self);
+  const Nanoseconds until = clock.now() + span;
+  std::uint64_t calls = 0;
+  for (Nanoseconds now = clock.now(); now < until;) {
+    const auto answer = co_await call(self, server, Message::of(0));
+    if (!answer) break;
+    const Nanoseconds after = clock.now();
+    exchanged->round_trips.record(static_cast<std::uint64_t>(after - now));
+    now = after;
+    ++calls;
+  }
+  exchanged->messages.fetch_add(calls);
+  self.exit(server, ExitReason::Kind::kKill);
+  gate->arrive();
+}
+
+Result<Measurement> measure_calls(const Options& options, int backlog) {
+  BenchNode node(options);
+  Exchanged exchanged;
+  const auto gate = std::make_shared<Gate>(1);
+  const Nanoseconds start = node.clock.now();
+  node.runtime.spawn(calling, backlog, options.span(), &exchanged, gate);
+  gate->wait();
+  return Measurement{.value = node.rate(static_cast<double>(exchanged.messages.load()), start),
+                     .unit = "calls/s",
+                     .p50_ns = exchanged.round_trips.percentile(0.5),
+                     .p99_ns = exchanged.round_trips.percentile(0.99),
+                     .workers = node.runtime.workers()};
+}
+
 }  // namespace
 
 Result<Measurement> spawn(const Options& options) {
-  Node node(options);
+  BenchNode node(options);
   std::atomic<std::uint64_t> spawned{0};
   const auto gate = std::make_shared<Gate>(node.runtime.workers());
   const Nanoseconds start = node.clock.now();
@@ -99,7 +190,7 @@ Result<Measurement> spawn(const Options& options) {
 }
 
 Result<Measurement> pingpong(const Options& options) {
-  Node node(options);
+  BenchNode node(options);
   Exchanged exchanged;
   const double rate = exchange(node, 1, options.span(), false, &exchanged);
   Exchanged timed;
@@ -112,10 +203,43 @@ Result<Measurement> pingpong(const Options& options) {
 }
 
 Result<Measurement> pingpong_many(const Options& options) {
-  Node node(options);
+  BenchNode node(options);
   Exchanged exchanged;
   const double rate = exchange(node, 2 * node.runtime.workers(), options.span(), false, &exchanged);
   return Measurement{.value = rate, .unit = "messages/s", .workers = node.runtime.workers()};
+}
+
+Result<Measurement> fanin(const Options& options) {
+  BenchNode node(options);
+  double messages = 0;
+  const Nanoseconds start = node.clock.now();
+  do {
+    const auto gate = std::make_shared<Gate>(1);
+    const Pid to = node.runtime.spawn(consumer, gate);
+    for (unsigned i = 0; i < kProducers; ++i) node.runtime.spawn(producer, to);
+    gate->wait();
+    messages += kProducers * kMessagesEach;
+  } while (node.clock.now() - start < options.span());
+  return Measurement{.value = node.rate(messages, start), .unit = "messages/s", .workers = node.runtime.workers()};
+}
+
+Result<Measurement> ring(const Options& options) {
+  BenchNode node(options);
+  std::uint64_t hops = 0;
+  const auto gate = std::make_shared<Gate>(1);
+  const Nanoseconds start = node.clock.now();
+  node.runtime.spawn(ring_head, start + options.span(), &hops, gate);
+  gate->wait();
+  return Measurement{
+      .value = node.rate(static_cast<double>(hops), start), .unit = "hops/s", .workers = node.runtime.workers()};
+}
+
+Result<Measurement> call_empty(const Options& options) {
+  return measure_calls(options, 0);
+}
+
+Result<Measurement> call_backlog(const Options& options) {
+  return measure_calls(options, 10'000);
 }
 
 }  // namespace rusm::bench

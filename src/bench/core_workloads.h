@@ -11,5 +11,12 @@ Result<Measurement> spawn(const Options& options);
 Result<Measurement> pingpong(const Options& options);
 // Two pairs for each worker.
 Result<Measurement> pingpong_many(const Options& options);
+// Rounds of 8 producers, which yield after every 256 messages, to one consumer; messages/s.
+Result<Measurement> fanin(const Options& options);
+// One token around 1,000 processes; hops/s.
+Result<Measurement> ring(const Options& options);
+// One process calls another; calls/s and the round trip's percentiles. The same with 10,000 messages in its mailbox.
+Result<Measurement> call_empty(const Options& options);
+Result<Measurement> call_backlog(const Options& options);
 
 }  // namespace rusm::bench

@@ -10,6 +10,7 @@
 #include "bench/core_workloads.h"
 #include "bench/guest_workloads.h"
 #include "bench/http_workloads.h"
+#include "bench/life_workloads.h"
 
 namespace rusm::bench {
 namespace {
@@ -74,6 +75,18 @@ const std::vector<Workload>& workloads() {
       {"spawn", "native processes that start and end, spawners on every worker", spawn},
       {"pingpong", "messages between one pair of native processes; percentiles are round trips", pingpong},
       {"pingpong-many", "messages between two pairs for each worker", pingpong_many},
+      {"fanin", "messages from 8 producers to one consumer", fanin},
+      {"ring", "hops of one token around 1,000 processes", ring},
+      {"call", "calls from one process to another; percentiles are round trips", call_empty},
+      {"call-backlog", "the same with 10,000 messages in the caller's mailbox", call_backlog},
+      {"fault-recovery", "restarts of a linked child that ends with a reason, by a parent that traps exits",
+       fault_recovery},
+      {"fault-recovery-throw", "the same with a child that throws a C++ exception", fault_recovery_throw},
+      {"idle-memory", "resident memory of a million processes that wait for a message", idle_memory},
+      {"timers", "timers due in 1 to 100 ms, a million at a time, from setting to firing", timers},
+      {"timers-cancel", "timers of a minute, set and cancelled", timers_cancel},
+      {"whereis", "look-ups of names by two processes", whereis},
+      {"fairness", "round trips of a pair beside four endless loops of ready awaits", fairness},
       {"component-spawn", "instances of a component that start, write to their memory and end", component_spawn},
       {"module-spawn", "the same with a core module", module_spawn},
       {"http", "requests to a component (--component), a fresh instance each; wrk -t1 -c64 is the client", http},
