@@ -64,9 +64,10 @@ TEST(S, Case5_AMillionSpawnsNeverMakeAnOldPidValid) {
     node.runtime.exit(pid, ExitReason::Kind::kKill);
   }
   const Pid asker = node.runtime.spawn(ask_after, &pids, &noprocs);
-  while (node.runtime.is_alive(asker)) std::this_thread::yield();
+  // An end is counted a little after it can be seen.
+  while (node.runtime.is_alive(asker) || node.runtime.process_count() > 1000) std::this_thread::yield();
   EXPECT_EQ(noprocs.load(), static_cast<int>(2 * ((pids.size() + 96) / 97)));
-  EXPECT_EQ(node.runtime.process_count(), 1000u);
+  EXPECT_EQ(node.runtime.process_count(), 1000u) << "nobody was hit";
   EXPECT_EQ(received.load(), 0);
   std::ranges::sort(pids);
   EXPECT_EQ(std::ranges::adjacent_find(pids), pids.end()) << "a pid was given out twice";
