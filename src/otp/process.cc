@@ -119,6 +119,11 @@ void Process::wake_at(Nanoseconds deadline) {
   Worker::current()->timers().arm(&timer, deadline);
 }
 
+void Process::start_blocking(Ref<BlockingJob> job) {
+  detail().blocking = job;
+  runtime_->run_blocking(std::move(job), pid());
+}
+
 TimerId Process::send_after(Nanoseconds span, Pid to, Message message) {
   charge();
   return runtime_->start_timer(this, span, 0, to, std::move(message).release());

@@ -38,6 +38,7 @@
 
 #include "base/clock.h"
 #include "base/small_map.h"
+#include "otp/blocking.h"
 #include "otp/body.h"
 #include "otp/message.h"
 #include "otp/message_timer.h"
@@ -122,6 +123,7 @@ struct ProcessDetail {
   SmallMap<Watch, std::monostate> watched_by;  // monitors on us, those of requests included
   PendingCall* calls = nullptr;
   std::uint64_t unlink_ids = 0;
+  Ref<BlockingJob> blocking;          // while it waits for one
   TimerWheel* timers_home = nullptr;  // the one wheel of all its message timers
   TimerLink timers;                   // message timers that end with it; under the lock of timers_home
   std::unique_ptr<SmallMap<Reference, std::string>> watched_names;  // of monitors by name
@@ -206,6 +208,9 @@ class alignas(64) Process {
   bool take_yield() noexcept { return std::exchange(yield_, false); }
   // Ends the process at the present suspension with this reason.
   void end(ExitReason reason) noexcept;
+  // Runs `job` outside the workers and wakes the process after it. One at a time.
+  void start_blocking(Ref<BlockingJob> job);
+  void end_blocking() noexcept { detail_->blocking.reset(); }
   // Sends `request` and registers `call`, which must not move until it is done or abandoned.
   void ask(PendingCall& call, Pid server, Message request) noexcept;
   // Whatever answers it from now on vanishes.

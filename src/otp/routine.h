@@ -25,8 +25,8 @@
 
 namespace rusm::otp {
 
-// The exit reason of an exception that left a body: its type and what() if it is a std::exception.
-ExitReason reason_of(std::exception_ptr exception) noexcept;
+// The exit reason of the exception that is being handled: its type and what() if it is a std::exception.
+ExitReason reason_of_current_exception() noexcept;
 
 // The coroutine type of a process's body. Its first parameter is a Self&.
 class Routine {
@@ -40,7 +40,7 @@ class Routine {
     std::suspend_always initial_suspend() noexcept { return {}; }
     std::suspend_always final_suspend() noexcept { return {}; }
     void return_void() noexcept {}
-    void unhandled_exception() noexcept { self_->set_exit_reason(reason_of(std::current_exception())); }
+    void unhandled_exception() noexcept { self_->set_exit_reason(reason_of_current_exception()); }
 
     Step resume(Process& self, Budget) noexcept override {
       self_ = &self;
@@ -304,6 +304,51 @@ struct Call : Await {
   PendingCall pending;
 };
 
+template <class F>
+class BlockingCall final : public BlockingJob {
+ public:
+  using Value = std::invoke_result_t<F&>;
+  explicit BlockingCall(F f) : f_(std::move(f)) {}
+  Value take() {
+    if (exception_) std::rethrow_exception(exception_);
+    if constexpr (!std::is_void_v<Value>) return std::move(*value_);
+  }
+
+ private:
+  void call() noexcept override {
+    try {
+      if constexpr (std::is_void_v<Value>) {
+        f_();
+      } else {
+        value_.emplace(f_());
+      }
+    } catch (...) {
+      exception_ = std::current_exception();
+    }
+  }
+
+  F f_;
+  std::exception_ptr exception_;
+  std::optional<std::conditional_t<std::is_void_v<Value>, char, Value>> value_;
+};
+
+template <class F>
+struct Blocking : Await {
+  Blocking(Process& s, F f) : Await(s), job(make_ref<BlockingCall<F>>(std::move(f))) {
+    ready = [](Waiter& waiter, Process&) noexcept { return static_cast<Blocking&>(waiter).job->is_done(); };
+  }
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> h) noexcept {
+    suspend(h, Step::kWaitSignals, !self.charge());
+    self.start_blocking(job);
+  }
+  auto await_resume() {
+    self.end_blocking();
+    return job->take();
+  }
+  const Ref<BlockingCall<F>> job;
+};
+
 struct News : Await {
   News(Process& s, Nanoseconds until) : Await(s), deadline(until) {}
   bool await_ready() const noexcept { return false; }
@@ -364,6 +409,13 @@ inline constexpr Nanoseconds kCallTimeout = 5 * kSecond;
 // many messages wait in the mailbox.
 inline auto call(Self& self, Pid server, Message request, Nanoseconds timeout = kCallTimeout) {
   return detail::Call(self, server, std::move(request), deadline_after(self.runtime().clock().now(), timeout));
+}
+// Runs f() on a thread that may block, and returns what it returns or throws what it throws. Messages wait meanwhile.
+// Killed meanwhile the process is gone for all others at once; its frame, to which f may refer, goes when f returns, on
+// that thread: destructors there may use the runtime, but not the process.
+template <std::invocable F>
+auto blocking(Self& self, F f) {
+  return detail::Blocking<F>(self, std::move(f));
 }
 // Waits for anything to happen: a message, a wake, the deadline (a point on the clock, kNever for none). The caller
 // looks at whatever it waits for before, and again after; news in between ends the wait at once.

@@ -24,6 +24,7 @@ Runtime::Runtime(RuntimeOptions options, RuntimeParts parts)
       remote_(parts.remote),
       table_(*this, std::clamp<std::uint32_t>(options.processes_max, 1, Pid::kIndexMax + 1), parts.entropy.next_u64()) {
   RUSM_ASSERT(options.node <= Pid::kNodeMax, "a node number has 10 bits");
+  blocking_ = std::make_unique<BlockingPool>(*this, options_.blocking_threads_max);
   const unsigned count = worker_count(options_);
   for (unsigned i = 0; i < count; ++i) workers_.push_back(std::make_unique<Worker>(*this, i));
   if (options_.deterministic_seed) return;
@@ -38,6 +39,7 @@ Runtime::~Runtime() {
   stopping_.store(true);
   for (const auto& worker : workers_) worker->interrupt();
   for (const auto& worker : workers_) worker->join();
+  blocking_.reset();  // bodies of killed processes may still be in its hands
 }
 
 unsigned Runtime::current_worker() const noexcept {
@@ -285,7 +287,9 @@ bool Runtime::mark_idle_worker() noexcept {
 
 void Runtime::finish(Process& process, Worker& worker) noexcept {
   const Pid pid = process.pid();
-  std::exchange(process.body_, nullptr)->destroy();
+  BodyPtr body(std::exchange(process.body_, nullptr));
+  if (process.detail_ && process.detail_->blocking) body = process.detail_->blocking->abandon(std::move(body));
+  body.reset();
   process.waiter_ = nullptr;
   if (process.detail_) {
     TimerWheel::cancel(&process.detail_->timer);
@@ -471,6 +475,23 @@ bool Runtime::wait_until_empty(Nanoseconds timeout) {
     empty_condition_.wait_for(lock, std::chrono::milliseconds(1));
   }
   return true;
+}
+
+// Without threads the call is made at once.
+void Runtime::run_blocking(Ref<BlockingJob> job, Pid pid) {
+  if (options_.deterministic_seed) return BlockingPool::run_here(*job, *this, pid);
+  blocking_->submit(std::move(job), pid);
+}
+
+std::vector<Pid> Runtime::shutdown(Nanoseconds timeout) {
+  for (const Pid pid : processes()) exit(pid, ExitReason::Kind::kShutdown);
+  std::vector<Pid> left;
+  if (wait_until_empty(timeout)) return left;
+  left = processes();
+  do {
+    kill_all();
+  } while (!wait_until_empty(kShutdownPoll));
+  return left;
 }
 
 bool Runtime::step() {

@@ -10,6 +10,7 @@
 #include <array>
 #include <atomic>
 #include <condition_variable>
+#include <expected>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -21,6 +22,7 @@
 #include "base/clock.h"
 #include "base/entropy.h"
 #include "base/log.h"
+#include "otp/blocking.h"
 #include "otp/process_table.h"
 #include "otp/reactor.h"
 #include "otp/registry.h"
@@ -60,6 +62,7 @@ struct RuntimeOptions {
   std::uint32_t processes_max = 1u << 24;
   std::int32_t reductions_per_slice = 2000;  // awaits and sends until a process has to let others run
   std::uint32_t node = 0;                    // this node's number in its cluster
+  unsigned blocking_threads_max = 16;        // for what blocks; started when needed
   Nanoseconds long_step = 10 * kMillisecond;
   std::optional<std::uint64_t> deterministic_seed = {};
 };
@@ -213,6 +216,16 @@ class Runtime {
   Reference make_reference() noexcept;
   void set_remote(RemoteLink* remote) noexcept { remote_.store(remote, std::memory_order_release); }
 
+  // ── For threads that are not workers; they block ──
+  // Asks a process and waits for its answer, as call() does.
+  std::expected<Message, ExitReason> ask(Pid server, Message request, Nanoseconds timeout = 5 * kSecond);
+  // Waits for the end of a process and returns its reason; noproc when there is none; nothing when `timeout` ns have
+  // passed first.
+  std::optional<ExitReason> wait_for(Pid pid, Nanoseconds timeout);
+  // Asks every process to end (an exit signal `shutdown`, which can be trapped), and kills those that are left after
+  // `timeout` ns. Returns those.
+  std::vector<Pid> shutdown(Nanoseconds timeout);
+
   // Returns when no process is alive, or false when `timeout` ns have passed first. Not for workers.
   bool wait_until_empty(Nanoseconds timeout);
   // Kills every process.
@@ -248,6 +261,7 @@ class Runtime {
   bool mark_idle_worker() noexcept;
   void finish(Process& process, Worker& worker) noexcept;
   void settle(Process& process, Pid pid, Envelope* leftover) noexcept;
+  void run_blocking(Ref<BlockingJob> job, Pid pid);
   TimerId start_timer(Process* owner, Nanoseconds span, Nanoseconds period, Pid to, EnvelopePtr envelope);
   void end_timers(ProcessDetail& detail, Worker& worker) noexcept;
   Worker* worker_of(const TimerWheel& wheel) noexcept;
@@ -288,6 +302,8 @@ class Runtime {
   std::mutex outside_mutex_;
   SlotList outside_slots_;               // guarded by outside_mutex_
   TimerTable::FreeList outside_timers_;  // guarded by outside_mutex_
+
+  std::unique_ptr<BlockingPool> blocking_;  // constant between construction and destruction
 
   std::mutex empty_mutex_;
   std::condition_variable empty_condition_;
