@@ -144,6 +144,12 @@ class alignas(64) Process {
   // Sending to a dead or never used pid is no error and has no effect.
   void send(Pid to, Message message) noexcept;
   void send(Pid to, std::span<const std::byte> bytes) noexcept { send(to, Message::of_bytes(bytes)); }
+  // A value, moved there.
+  template <class T>
+    requires(!std::is_same_v<T, Message> && !std::is_convertible_v<T, std::span<const std::byte>>)
+  void send(Pid to, T value) noexcept {
+    send(to, Message::of(std::move(value)));
+  }
   // The same; false when the receiver's mailbox is full, and the message is gone.
   bool try_send(Pid to, Message message) noexcept;
 
