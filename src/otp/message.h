@@ -36,6 +36,7 @@ enum class EnvelopeKind : std::uint8_t {
   kUnlinkAck,
   kMonitor,
   kDemonitor,
+  kNodeDown,  // the connection to a node was lost; reference: its number
   kClaim,     // a name or a group became the process's; payload: Claim
   kDisclaim,  // it may no longer be
 };
@@ -117,7 +118,7 @@ EnvelopePtr copy_of(const Envelope& envelope);
 
 // What a process holds by name and gives up when it ends.
 struct Claim {
-  enum class Kind : std::uint8_t { kName, kGroup, kGroupWatch };
+  enum class Kind : std::uint8_t { kName, kGroup, kGroupWatch, kNodeWatch };
   Kind kind;
   std::string name;
   bool operator==(const Claim&) const = default;

@@ -54,7 +54,7 @@ bool Process::drain_slow() noexcept {
     } else if (is_signal(envelope->kind)) {
       act(EnvelopePtr(envelope));
     } else {
-      if (envelope->is_request()) detail().watched_by.put({envelope->reference, envelope->from}, {});
+      if (envelope->is_request()) watch_us({envelope->reference, envelope->from});
       append(envelope);
     }
   }

@@ -123,9 +123,10 @@ struct ProcessDetail {
   SmallMap<Watch, std::monostate> watched_by;  // monitors on us, those of requests included
   PendingCall* calls = nullptr;
   std::uint64_t unlink_ids = 0;
-  Ref<BlockingJob> blocking;          // while it waits for one
-  TimerWheel* timers_home = nullptr;  // the one wheel of all its message timers
-  TimerLink timers;                   // message timers that end with it; under the lock of timers_home
+  SmallMap<std::uint32_t, std::monostate> nodes;  // others with whose processes there are, or were, links or monitors
+  Ref<BlockingJob> blocking;                      // while it waits for one
+  TimerWheel* timers_home = nullptr;              // the one wheel of all its message timers
+  TimerLink timers;                               // message timers that end with it; under the lock of timers_home
   std::unique_ptr<SmallMap<Reference, std::string>> watched_names;  // of monitors by name
   SmallMap<Claim, std::monostate> claims;
   std::move_only_function<void(Pid, const ExitReason&)> on_exit;
@@ -265,6 +266,10 @@ class alignas(64) Process {
   void on_exit_signal(EnvelopePtr signal) noexcept;
   void on_link_exit(EnvelopePtr signal) noexcept;
   EnvelopePtr with_name(EnvelopePtr down) noexcept;
+  // Before anything is between us and a process of another node: so that the loss of that node is told us.
+  void meet(Pid other);
+  void watch_us(Watch watch);
+  void on_node_down(std::uint32_t node) noexcept;
   PendingCall* find_call(Reference reference) noexcept;
   void settle_call(PendingCall& call) noexcept;
   ProcessDetail& detail();

@@ -2,6 +2,9 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
+#include <deque>
+#include <mutex>
 
 #include "otp/message.h"
 #include "otp/pid.h"
@@ -20,17 +23,34 @@ class RemoteLink {
   virtual EnvelopePtr deliver(Pid to, EnvelopePtr envelope) noexcept = 0;
 };
 
-// Joins two runtimes of one program: what one posts for the other's node number is posted there. For tests and for
-// simulated clusters. Disconnecting makes both sides unreachable for each other.
-class DirectLink final : public RemoteLink {
+// Joins two runtimes of one program: what one posts for the other's node number arrives there, at once or when told to.
+// For tests and for simulated clusters. One for each direction.
+// Threads: any thread.
+class MemoryLink final : public RemoteLink {
  public:
-  explicit DirectLink(Runtime& peer) : peer_(peer) {}
+  enum class Delivery : std::uint8_t {
+    kAtOnce,
+    kOnDemand,  // deliver_one(): whoever calls it decides how long things take
+  };
+
+  explicit MemoryLink(Runtime& peer, Delivery delivery = Delivery::kAtOnce) : peer_(peer), delivery_(delivery) {}
   EnvelopePtr deliver(Pid to, EnvelopePtr envelope) noexcept override;
-  void set_connected(bool connected) noexcept { connected_.store(connected, std::memory_order_release); }
+  // Hands over what has waited longest; false when nothing waits.
+  bool deliver_one() noexcept;
+  // Loses what is on its way. Tell the runtimes: Runtime::node_down.
+  void cut() noexcept;
 
  private:
+  struct Waiting {
+    Pid to;
+    EnvelopePtr envelope;
+  };
+
   Runtime& peer_;
+  const Delivery delivery_;
   std::atomic<bool> connected_{true};
+  std::mutex mutex_;
+  std::deque<Waiting> queue_;  // guarded by mutex_
 };
 
 }  // namespace rusm::otp

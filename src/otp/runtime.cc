@@ -304,6 +304,7 @@ void Runtime::finish(Process& process, Worker& worker) noexcept {
   const auto detail = std::move(process.detail_);
   if (detail) {
     for (const auto& [claim, none] : detail->claims) release(pid, claim);
+    for (const auto& [node, none] : detail->nodes) drop_interest(pid, node);
   }
   process.clear_mailbox();
   process.trap_exit_ = process.exit_pending_ = process.woken_ = process.yield_ = false;

@@ -17,6 +17,8 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/clock.h"
@@ -39,6 +41,7 @@ class EventHook {
   virtual ~EventHook() = default;
   virtual void on_spawn(Pid) noexcept {}
   virtual void on_exit(Pid, const ExitReason&, std::string_view /*label*/) noexcept {}
+  virtual void on_node(std::uint32_t /*node*/, bool /*up*/) noexcept {}
   // A native step has been running for `span` ns without an await; other workers go on meanwhile.
   virtual void on_long_step(Pid, Nanoseconds /*span*/) noexcept {}
 };
@@ -74,6 +77,12 @@ struct RuntimeParts {
   Log* log = nullptr;
   EventHook* hook = nullptr;
   RemoteLink* remote = nullptr;
+};
+
+// What a watcher of nodes receives.
+struct NodeChange {
+  std::uint32_t node;
+  bool up;
 };
 
 // What a watcher of a group receives.
@@ -226,6 +235,15 @@ class Runtime {
   // `timeout` ns. Returns those.
   std::vector<Pid> shutdown(Nanoseconds timeout);
 
+  // ── Other nodes: told by whoever implements the RemoteLink ──
+  // A connection to `node` stands.
+  void node_up(std::uint32_t node);
+  // It is lost, and nothing comes over it any more: links, monitors and calls between here and there end with
+  // noconnection.
+  void node_down(std::uint32_t node);
+  // From now on `watcher` receives a NodeChange for each change.
+  void watch_nodes(Pid watcher);
+
   // Returns when no process is alive, or false when `timeout` ns have passed first. Not for workers.
   bool wait_until_empty(Nanoseconds timeout);
   // Kills every process.
@@ -261,6 +279,9 @@ class Runtime {
   bool mark_idle_worker() noexcept;
   void finish(Process& process, Worker& worker) noexcept;
   void settle(Process& process, Pid pid, Envelope* leftover) noexcept;
+  void note_interest(Pid pid, std::uint32_t node);
+  void drop_interest(Pid pid, std::uint32_t node) noexcept;
+  void tell_node_change(std::uint32_t node, bool up);
   void run_blocking(Ref<BlockingJob> job, Pid pid);
   TimerId start_timer(Process* owner, Nanoseconds span, Nanoseconds period, Pid to, EnvelopePtr envelope);
   void end_timers(ProcessDetail& detail, Worker& worker) noexcept;
@@ -298,6 +319,10 @@ class Runtime {
   std::mutex injected_mutex_;
   Process* injected_head_ = nullptr;  // guarded by injected_mutex_
   Process* injected_tail_ = nullptr;  // guarded by injected_mutex_
+
+  std::mutex nodes_mutex_;
+  std::unordered_map<std::uint32_t, std::unordered_set<Pid>> interested_;  // in a node; guarded by nodes_mutex_
+  std::unordered_set<Pid> node_watchers_;                                  // guarded by nodes_mutex_
 
   std::mutex outside_mutex_;
   SlotList outside_slots_;               // guarded by outside_mutex_

@@ -26,6 +26,11 @@ void Runtime::release(Pid pid, const Claim& claim) noexcept {
     case Claim::Kind::kGroupWatch:
       groups_.unwatch(claim.name, pid);
       return;
+    case Claim::Kind::kNodeWatch: {
+      const std::scoped_lock lock(nodes_mutex_);
+      node_watchers_.erase(pid);
+      return;
+    }
   }
 }
 
@@ -37,6 +42,8 @@ bool Runtime::holds(Pid pid, const Claim& claim) noexcept {
       return groups_.has_member(claim.name, pid);
     case Claim::Kind::kGroupWatch:
       return groups_.has_watcher(claim.name, pid);
+    case Claim::Kind::kNodeWatch:
+      return true;  // it ends with the process only
   }
   return false;
 }

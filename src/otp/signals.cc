@@ -3,6 +3,9 @@
 // A link is an entry on both sides, an unlink a signal with an id that the peer acknowledges, as in OTP. While an
 // unlink is under way the entry stays with its id: link exits and link requests that crossed it are ignored, and a new
 // link() makes it an ordinary link again.
+#include <utility>
+#include <vector>
+
 #include "otp/process.h"
 #include "otp/runtime.h"
 
@@ -13,6 +16,7 @@ void Process::link(Pid to) {
   std::uint64_t* unlinking = detail().links.find(to);
   if (unlinking != nullptr && *unlinking == 0) return;
   detail().links.put(to, 0);
+  meet(to);
   charge();
   runtime_->post(to, make_signal(EnvelopeKind::kLink, pid(), 0));
 }
@@ -29,6 +33,7 @@ void Process::unlink(Pid to) {
 Reference Process::monitor(Pid target) {
   const Reference reference = runtime_->make_reference();
   detail().watching.put(reference, target);
+  meet(target);
   charge();
   runtime_->post(target, make_signal(EnvelopeKind::kMonitor, pid(), reference));
   return reference;
@@ -84,6 +89,7 @@ void Process::ask(PendingCall& call, Pid server, Message request) noexcept {
   call.next = ours.calls;
   if (call.next != nullptr) call.next->previous = &call;
   ours.calls = &call;
+  meet(server);
   EnvelopePtr envelope = std::move(request).release();
   envelope->from = pid();
   envelope->reference = call.reference;
@@ -149,6 +155,7 @@ void Process::act(EnvelopePtr signal) noexcept {
       return;
     case EnvelopeKind::kLink:
       if (detail().links.find(from) == nullptr) detail_->links.put(from, 0);
+      meet(from);
       return;
     case EnvelopeKind::kUnlink:
       if (detail_) {
@@ -164,8 +171,10 @@ void Process::act(EnvelopePtr signal) noexcept {
       }
       return;
     case EnvelopeKind::kMonitor:
-      detail().watched_by.put({reference, from}, {});
+      watch_us({reference, from});
       return;
+    case EnvelopeKind::kNodeDown:
+      return on_node_down(static_cast<std::uint32_t>(reference));
     case EnvelopeKind::kDemonitor:
       if (detail_) detail_->watched_by.erase({reference, from});
       return;
@@ -195,6 +204,49 @@ EnvelopePtr Process::with_name(EnvelopePtr down) noexcept {
   named->type = &kPayloadType<NamedReason>;
   detail_->watched_names->erase(down->reference);
   return named;
+}
+
+void Process::watch_us(Watch watch) {
+  detail().watched_by.put(watch, {});
+  meet(watch.watcher);
+}
+
+void Process::meet(Pid other) {
+  const std::uint32_t node = other.node();
+  if (node == runtime_->node() || !other || detail().nodes.find(node) != nullptr) return;
+  detail_->nodes.put(node, {});
+  runtime_->note_interest(pid(), node);
+}
+
+// All that was between us and processes of that node is over. Should the node be there again already, what came into
+// being since then ends as well, on both sides: nobody is left with half of a link.
+void Process::on_node_down(std::uint32_t node) noexcept {
+  if (!detail_) return;
+  constexpr auto kLost = ExitReason::Kind::kNoConnection;
+  std::vector<std::pair<Pid, std::uint64_t>> links;
+  for (const auto& [peer, unlinking] : detail_->links) {
+    if (peer.node() == node) links.emplace_back(peer, unlinking);
+  }
+  for (const auto& [peer, unlinking] : links) {
+    runtime_->post(peer, make_signal(EnvelopeKind::kUnlink, pid(), ++detail_->unlink_ids));
+    on_link_exit(make_exit_signal(EnvelopeKind::kLinkExit, peer, 0, kLost));
+  }
+  std::vector<std::pair<Reference, Pid>> monitors;
+  for (const auto& [reference, target] : detail_->watching) {
+    if (target.node() == node && target) monitors.emplace_back(reference, target);
+  }
+  for (PendingCall* call = detail_->calls; call != nullptr; call = call->next) {
+    if (call->server.node() == node) monitors.emplace_back(call->reference, call->server);
+  }
+  for (const auto& [reference, target] : monitors) {
+    runtime_->post(target, make_signal(EnvelopeKind::kDemonitor, pid(), reference));
+    act(make_exit_signal(EnvelopeKind::kDown, target, reference, kLost));
+  }
+  std::vector<Watch> watchers;
+  for (const auto& [watch, none] : detail_->watched_by) {
+    if (watch.watcher.node() == node) watchers.push_back(watch);
+  }
+  for (const Watch& watch : watchers) detail_->watched_by.erase(watch);
 }
 
 void Process::on_exit_signal(EnvelopePtr signal) noexcept {

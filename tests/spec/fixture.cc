@@ -19,20 +19,27 @@ std::string describe(const Message& message) {
   return "value";
 }
 
-World::World(std::uint64_t seed, bool two_nodes) : entropy_(seed), random_(seed * 2 + 1) {
+World::World(std::uint64_t seed, bool two_nodes) : seed_(seed), entropy_(seed), random_(seed * 2 + 1) {
   const RuntimeParts parts{.clock = clock_, .entropy = entropy_, .reactors = reactors_};
   nodes_.push_back(
       std::make_unique<Runtime>(RuntimeOptions{.node = two_nodes ? kHere : 0, .deterministic_seed = seed}, parts));
-  if (!two_nodes) return;
-  nodes_.push_back(std::make_unique<Runtime>(RuntimeOptions{.node = kThere, .deterministic_seed = seed + 1}, parts));
-  links_.push_back(std::make_unique<DirectLink>(there()));
-  links_.push_back(std::make_unique<DirectLink>(here()));
-  here().set_remote(links_.front().get());
+  if (two_nodes) add_there();
+}
+
+// Between the nodes of every other world things take their time.
+void World::add_there() {
+  const RuntimeParts parts{.clock = clock_, .entropy = entropy_, .reactors = reactors_};
+  nodes_.push_back(std::make_unique<Runtime>(
+      RuntimeOptions{.node = kThere, .deterministic_seed = seed_ + links_.size() + 1}, parts));
+  const auto delivery = seed_ % 2 == 0 ? MemoryLink::Delivery::kOnDemand : MemoryLink::Delivery::kAtOnce;
+  links_.push_back(std::make_unique<MemoryLink>(there(), delivery));
+  links_.push_back(std::make_unique<MemoryLink>(here(), delivery));
+  here().set_remote(links_[links_.size() - 2].get());
   there().set_remote(links_.back().get());
 }
 
 World::~World() {
-  disconnect();
+  for (const auto& link : links_) link->cut();
 }
 
 Pid World::puppet(Runtime& on) {
@@ -66,8 +73,15 @@ void World::send(Pid from, Pid to, std::string text) {
 }
 
 bool World::step() {
-  const std::size_t first = nodes_.size() == 1 ? 0 : random_.below(nodes_.size());
-  return nodes_[first]->step() || (two_nodes() && nodes_[1 - first]->step());
+  // One of the nodes runs a process, or one of the links hands something over.
+  const std::size_t last_links = links_.size() < 2 ? 0 : links_.size() - 2;
+  const std::size_t choices = nodes_.size() + links_.size() - last_links;
+  const std::size_t first = random_.below(choices);
+  for (std::size_t i = 0; i < choices; ++i) {
+    const std::size_t at = (first + i) % choices;
+    if (at < nodes_.size() ? nodes_[at]->step() : links_[last_links + at - nodes_.size()]->deliver_one()) return true;
+  }
+  return false;
 }
 
 void World::step_there_meanwhile() {
@@ -91,7 +105,19 @@ void World::run_out() {
 }
 
 void World::disconnect() {
-  for (const auto& link : links_) link->set_connected(false);
+  for (const auto& link : links_) link->cut();
+  here().node_down(kThere);
+  there().node_down(kHere);
+}
+
+void World::restart_there() {
+  for (const auto& link : links_) link->cut();
+  here().node_down(kThere);
+  here().set_remote(nullptr);
+  nodes_.pop_back();
+  add_there();
+  here().node_up(kThere);
+  there().node_up(kHere);
 }
 
 std::string World::end_of(Pid puppet) const {

@@ -9,8 +9,8 @@
 //     …
 //   });
 //
-// A seed chooses which process runs next and for how long; what is told in one call is done in one go, what is told in
-// several calls may be interrupted between them.
+// A seed chooses which process runs next and for how long, and when what is on its way between the nodes arrives; what
+// is told in one call is done in one go, what is told in several calls may be interrupted between them.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -79,8 +79,10 @@ class World {
   void step_there_meanwhile();
 
   void send(Pid from, Pid to, std::string text);  // told to `from`
-  // Cuts the connection between the two nodes.
+  // Cuts the connection between the two nodes, and tells them; what was on its way is lost.
   void disconnect();
+  // Another incarnation of there(): the old one ends, and a new one of the same number is connected.
+  void restart_there();
 
   // What `puppet` has received so far, in order; also after its end.
   const Lines& seen(Pid puppet) { return seen_[puppet]; }
@@ -94,15 +96,17 @@ class World {
   static Routine perform(Self& self, World* world);
   static Routine die_at_once(Self& self, ExitReason reason);
   SpawnOptions options();
+  void add_there();
   Runtime& runtime_of(Pid pid);
 
+  const std::uint64_t seed_;
   SimulatedClock clock_;
   SeededEntropy entropy_;
   QuietReactorFactory reactors_;
   Random random_;
   std::map<Pid, Lines> seen_;
   std::map<Pid, std::string> ends_;
-  std::vector<std::unique_ptr<DirectLink>> links_;
+  std::vector<std::unique_ptr<MemoryLink>> links_;
   std::vector<std::unique_ptr<Runtime>> nodes_;  // first to go: their processes use the rest
 };
 

@@ -341,8 +341,8 @@ TEST_P(Threads, S1_OrderHoldsBetweenTwoNodesUpToTheDown) {
   const RuntimeParts parts{.clock = clock, .entropy = entropy, .reactors = reactors};
   Runtime one({.workers = GetParam(), .node = 1}, parts);
   Runtime two({.workers = GetParam(), .node = 2}, parts);
-  DirectLink to_one(one);
-  DirectLink to_two(two);
+  MemoryLink to_one(one);
+  MemoryLink to_two(two);
   one.set_remote(&to_two);
   two.set_remote(&to_one);
   Counted counted[4];
@@ -351,8 +351,8 @@ TEST_P(Threads, S1_OrderHoldsBetweenTwoNodesUpToTheDown) {
   }
   EXPECT_TRUE(one.wait_until_empty(60 * kSecond));
   EXPECT_TRUE(two.wait_until_empty(60 * kSecond));
-  to_one.set_connected(false);
-  to_two.set_connected(false);
+  to_one.cut();
+  to_two.cut();
   for (const Counted& c : counted) {
     EXPECT_EQ(c.next.load(), kCount);
     EXPECT_EQ(c.wrong.load(), 0);

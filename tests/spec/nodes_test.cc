@@ -1,0 +1,163 @@
+// The loss of a node, and its return as another incarnation.
+#include <algorithm>
+
+#include "otp/match.h"
+#include "spec/fixture.h"
+
+namespace rusm::otp::spec {
+namespace {
+
+using Kind = ExitReason::Kind;
+using testing::ElementsAre;
+
+void for_two_nodes(const std::function<void(World&)>& test) {
+  for_seeds(On::kOneNodeAndTwo, [&](World& w) {
+    if (w.two_nodes()) test(w);
+  });
+}
+
+TEST(L, Case8_LinksThatStandEndWithTheirNode) {
+  for_two_nodes([](World& w) {
+    const Pid trapping = w.puppet(w.here());
+    const Pid plain = w.puppet(w.here());
+    const Pid unlinked = w.puppet(w.here());
+    const Pid far = w.puppet(w.there());
+    const Pid far_trapping = w.puppet(w.there());
+    w.tell(trapping, [&](Self& self) {
+      self.trap_exit(true);
+      self.link(far_trapping);
+    });
+    w.tell(far_trapping, [&](Self& self) {
+      self.trap_exit(true);
+      self.link(plain);  // this time from the other side
+    });
+    w.tell(unlinked, [&](Self& self) {
+      self.link(far);
+      self.unlink(far);
+    });
+    w.run();
+    w.disconnect();
+    w.run();
+    EXPECT_THAT(w.seen(trapping), ElementsAre("EXIT noconnection"));
+    EXPECT_EQ(w.end_of(plain), "noconnection");
+    EXPECT_TRUE(w.alive(unlinked));
+    EXPECT_THAT(w.seen(far_trapping), ElementsAre("EXIT noconnection", "EXIT noconnection"));
+    EXPECT_TRUE(w.alive(far));
+  });
+}
+
+TEST(M, Case7_MonitorsThatStandFireWhenTheirNodeIsLostAndOnlyOnce) {
+  for_two_nodes([](World& w) {
+    const Pid watcher = w.puppet(w.here());
+    const Pid target = w.puppet(w.there());
+    Reference removed = 0;
+    w.tell(watcher, [&](Self& self) {
+      self.monitor(target);
+      self.monitor(target);
+      removed = self.monitor(target);
+      self.demonitor(removed);
+    });
+    w.run();
+    w.disconnect();
+    w.run();
+    w.tell_end(target, Kind::kNormal);
+    w.run();
+    EXPECT_THAT(w.seen(watcher), ElementsAre("DOWN noconnection", "DOWN noconnection"));
+    const std::uint64_t sends = w.there().counters().sends;
+    w.run();
+    EXPECT_EQ(w.there().counters().sends, sends);
+  });
+}
+
+TEST(C, Case1_ACallUnderWayFailsWhenItsNodeIsLost) {
+  for_two_nodes([](World& w) {
+    const Pid server = w.puppet(w.there());  // never answers
+    std::string outcome;
+    w.here().spawn(
+        [](Self& self, Pid to, std::string* said) -> Routine {
+          const auto answer = co_await call(self, to, Message::of_text("?"), kNever);
+          *said = answer ? "answered" : answer.error().to_string();
+        },
+        server, &outcome);
+    w.run();
+    EXPECT_EQ(outcome, "");
+    w.disconnect();
+    w.run();
+    EXPECT_EQ(outcome, "noconnection");
+  });
+}
+
+TEST(S, Case5_APidOfAnEarlierIncarnationAddressesNothing) {
+  for_two_nodes([](World& w) {
+    const Pid a = w.puppet(w.here());
+    const Pid before = w.puppet(w.there());
+    w.send(a, before, "to the first");
+    w.run();
+    w.restart_there();
+    const Pid after = w.puppet(w.there());
+    w.tell(a, [&](Self& self) {
+      self.send(before, Message::of_text("to nobody"));
+      self.send(after, Message::of_text("to the second"));
+      self.monitor(before);
+      self.monitor(after);
+    });
+    w.run();
+    EXPECT_NE(before, after);
+    EXPECT_THAT(w.seen(a), ElementsAre("DOWN noproc"));
+    EXPECT_THAT(w.seen(after), ElementsAre("to the second"));
+    w.tell_end(after, ExitReason::other("done"));
+    w.run();
+    EXPECT_THAT(w.seen(a), ElementsAre("DOWN noproc", "DOWN done"));
+  });
+}
+
+TEST(N, NodeChangesAreToldToWhoWatches) {
+  for_two_nodes([](World& w) {
+    std::vector<std::string> changes;
+    const Pid watcher = w.here().spawn(
+        [](Self& self, std::vector<std::string>* out) -> Routine {
+          self.runtime().watch_nodes(self.pid());
+          for (;;) {
+            const NodeChange change = co_await receive<NodeChange>(self);
+            out->push_back(std::to_string(change.node) + (change.up ? " up" : " down"));
+          }
+        },
+        &changes);
+    w.run();
+    w.restart_there();
+    w.run();
+    EXPECT_THAT(changes, ElementsAre("2 down", "2 up"));
+    w.here().exit(watcher, Kind::kKill);
+    w.run();
+    w.disconnect();
+    w.run();
+    EXPECT_THAT(changes, ElementsAre("2 down", "2 up"));
+  });
+}
+
+// Whatever was under way when the connection broke: nobody waits for ever, and nobody is told twice.
+TEST(M, Case7_ALossAtAnyMomentIsToldOnce) {
+  for_seeds(
+      On::kOneNodeAndTwo,
+      [](World& w) {
+        if (!w.two_nodes()) return;
+        const Pid a = w.puppet(w.here());
+        const Pid b = w.puppet(w.there());
+        w.tell(a, [&](Self& self) {
+          self.trap_exit(true);
+          self.monitor(b);
+          self.link(b);
+        });
+        w.tell_end(b, ExitReason::other("r"));
+        for (std::uint64_t n = w.random().below(12); n > 0; --n) w.step();
+        w.disconnect();
+        w.run();
+        const Lines& seen = w.seen(a);
+        EXPECT_EQ(std::ranges::count_if(seen, [](const std::string& line) { return line.starts_with("DOWN"); }), 1);
+        EXPECT_EQ(std::ranges::count_if(seen, [](const std::string& line) { return line.starts_with("EXIT"); }), 1);
+      },
+      kManySeeds);
+}
+
+}  // namespace
+}  // namespace rusm::otp::spec
