@@ -1,6 +1,7 @@
 #include "otp/blocking.h"
 
 #include <algorithm>
+#include <system_error>
 #include <utility>
 
 #include "otp/runtime.h"
@@ -42,9 +43,19 @@ BlockingPool::~BlockingPool() {
 
 void BlockingPool::submit(Ref<BlockingJob> job, Pid pid) {
   {
-    const std::scoped_lock lock(mutex_);
+    std::unique_lock lock(mutex_);
+    if (queue_.size() + 1 > idle_ && threads_.size() < threads_max_) {
+      try {
+        threads_.emplace_back([this] { work(); });
+      } catch (const std::system_error&) {
+        // The system gives no more threads now. Those that there are will do; without any it runs here.
+        if (threads_.empty()) {
+          lock.unlock();
+          return run_here(*job, runtime_, pid);
+        }
+      }
+    }
     queue_.push_back({std::move(job), pid});
-    if (queue_.size() > idle_ && threads_.size() < threads_max_) threads_.emplace_back([this] { work(); });
   }
   changed_.notify_one();
 }

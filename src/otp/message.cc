@@ -6,19 +6,6 @@
 
 namespace rusm::otp {
 
-EnvelopePtr copy_of(const Envelope& envelope) {
-  EnvelopePtr copy(Envelope::create(envelope.kind, envelope.bytes));
-  copy->from = envelope.from;
-  copy->reference = envelope.reference;
-  if (envelope.type == nullptr) {
-    std::memcpy(copy->payload(), envelope.payload(), envelope.bytes);
-  } else {
-    envelope.type->copy(copy->payload(), envelope.payload());
-    copy->type = envelope.type;
-  }
-  return copy;
-}
-
 EnvelopePtr make_signal(EnvelopeKind kind, Pid from, Reference reference) {
   EnvelopePtr envelope(Envelope::create(kind, 0));
   envelope->from = from;

@@ -45,10 +45,9 @@ constexpr bool is_signal(EnvelopeKind kind) {
   return kind >= EnvelopeKind::kExit;
 }
 
-// How a payload is destroyed (null: nothing to do) and copied, and its identity: one object for each type.
+// How a payload is destroyed (null: nothing to do), and its identity: one object for each type.
 struct PayloadType {
   void (*destroy)(void* payload) noexcept;
-  void (*copy)(void* to, const void* from);  // null: it cannot be copied
 };
 
 // Threads: one owner at a time; handed over through the inbox.
@@ -99,22 +98,8 @@ struct DestroyEnvelope {
 using EnvelopePtr = std::unique_ptr<Envelope, DestroyEnvelope>;
 
 template <class T>
-consteval PayloadType payload_type() {
-  PayloadType type{};
-  if constexpr (!std::is_trivially_destructible_v<T>) {
-    type.destroy = [](void* payload) noexcept { static_cast<T*>(payload)->~T(); };
-  }
-  if constexpr (std::is_copy_constructible_v<T>) {
-    type.copy = [](void* to, const void* from) { new (to) T(*static_cast<const T*>(from)); };
-  }
-  return type;
-}
-
-template <class T>
-inline constexpr PayloadType kPayloadType = payload_type<T>();
-
-// REQUIRES: its payload can be copied, as bytes can.
-EnvelopePtr copy_of(const Envelope& envelope);
+inline constexpr PayloadType kPayloadType{
+    std::is_trivially_destructible_v<T> ? nullptr : +[](void* payload) noexcept { static_cast<T*>(payload)->~T(); }};
 
 // What a process holds by name and gives up when it ends.
 struct Claim {

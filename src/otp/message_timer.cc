@@ -7,12 +7,12 @@
 
 namespace rusm::otp {
 
-void MessageTimer::put_message(EnvelopePtr envelope, Nanoseconds period) {
-  if (period != 0) {
-    form_ = Form::kRepeat;
-    hold(new Repeat{period, std::move(envelope)});
-    return;
-  }
+void MessageTimer::put_repeat(Nanoseconds period, std::move_only_function<Message()> make) {
+  form_ = Form::kRepeat;
+  hold(new Repeat{period, std::move(make)});
+}
+
+void MessageTimer::put_message(EnvelopePtr envelope) {
   const bool plain = envelope->type == nullptr || envelope->type->destroy == nullptr;
   if (envelope->bytes > kInsideBytes || !plain || envelope->from || envelope->reference != 0) {
     form_ = Form::kEnvelope;
@@ -27,14 +27,7 @@ void MessageTimer::put_message(EnvelopePtr envelope, Nanoseconds period) {
 }
 
 EnvelopePtr MessageTimer::take_message() {
-  switch (form_) {
-    case Form::kEnvelope:
-      return EnvelopePtr(held<Envelope*>());
-    case Form::kRepeat:
-      return copy_of(*held<Repeat*>()->prototype);
-    case Form::kInside:
-      break;
-  }
+  if (form_ == Form::kEnvelope) return EnvelopePtr(held<Envelope*>());
   EnvelopePtr envelope(Envelope::create(kind_, bytes_));
   envelope->type = type_;
   std::memcpy(envelope->payload(), payload_.data(), bytes_);
@@ -48,7 +41,7 @@ void MessageTimer::drop_message() noexcept {
 }
 
 Nanoseconds MessageTimer::next_after(Nanoseconds now) const noexcept {
-  const Nanoseconds span = period();
+  const Nanoseconds span = held<Repeat*>()->period;
   const Nanoseconds missed = now > deadline ? (now - deadline) / span : 0;
   return deadline + (missed + 1) * span;
 }
@@ -87,6 +80,7 @@ MessageTimer* TimerTable::acquire(FreeList* list) {
   }
   MessageTimer* timer = list->back();
   list->pop_back();
+  if (!list->empty()) __builtin_prefetch(list->back(), 1);  // the next one, likely to be wanted soon
   timer->id += std::uint64_t{1} << kIndexBits;  // the next generation: 40 bits outlast any hand that keeps an id
   return timer;
 }

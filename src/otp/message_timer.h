@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -27,14 +28,17 @@ struct OwnedTimer : TimerLink {};  // in its owner's list
 struct MessageTimer : Timer, OwnedTimer {
   struct Repeat {
     Nanoseconds period;
-    EnvelopePtr prototype;
+    std::move_only_function<Message()> make;
   };
 
-  void put_message(EnvelopePtr envelope, Nanoseconds period);
-  // What is to be sent now. Never fails: running out of memory ends the program.
+  void put_message(EnvelopePtr envelope);
+  void put_repeat(Nanoseconds period, std::move_only_function<Message()> make);
+  // What is to be sent, once.
   EnvelopePtr take_message();
+  bool repeats() const noexcept { return form_ == Form::kRepeat; }
+  // Of one that repeats, while it fires.
+  Message make_message() { return held<Repeat*>()->make(); }
   void drop_message() noexcept;
-  Nanoseconds period() const noexcept { return form_ == Form::kRepeat ? held<Repeat*>()->period : 0; }
   // The next time of one that repeats, without those that were missed.
   Nanoseconds next_after(Nanoseconds now) const noexcept;
 
@@ -64,6 +68,11 @@ struct MessageTimer : Timer, OwnedTimer {
   std::uint32_t bytes_ = 0;
   EnvelopeKind kind_ = EnvelopeKind::kBytes;
   Form form_ = Form::kInside;
+
+ public:
+  // Of one that repeats: it is due, and its wheel waits for rearm(). Under the wheel's lock.
+  bool firing = false;
+  bool cancelled = false;  // meanwhile
 };
 static_assert(sizeof(MessageTimer) == 96);
 

@@ -126,18 +126,19 @@ void Process::start_blocking(Ref<BlockingJob> job) {
 
 TimerId Process::send_after(Nanoseconds span, Pid to, Message message) {
   charge();
-  return runtime_->start_timer(this, span, 0, to, std::move(message).release());
+  EnvelopePtr envelope = std::move(message).release();
+  envelope->make_plain();
+  return runtime_->start_timer(this, span, to, std::move(envelope));
 }
 
 TimerId Process::exit_after(Nanoseconds span, Pid target, ExitReason reason) {
   charge();
-  return runtime_->start_timer(this, span, 0, target,
-                               make_exit_signal(EnvelopeKind::kExit, pid(), 0, std::move(reason)));
+  return runtime_->start_timer(this, span, target, make_exit_signal(EnvelopeKind::kExit, pid(), 0, std::move(reason)));
 }
 
-TimerId Process::send_every(Nanoseconds period, Pid to, Message message) {
+TimerId Process::send_every(Nanoseconds period, Pid to, std::move_only_function<Message()> make) {
   charge();
-  return runtime_->start_timer(this, period, std::max<Nanoseconds>(period, 1), to, std::move(message).release());
+  return runtime_->start_repeat(this, period, to, std::move(make));
 }
 
 std::optional<Nanoseconds> Process::cancel(TimerId timer) noexcept {

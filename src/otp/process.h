@@ -27,6 +27,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <concepts>
 #include <coroutine>
 #include <cstdint>
 #include <functional>
@@ -180,10 +181,17 @@ class alignas(64) Process {
   TimerId send_after(Nanoseconds span, Pid to, Message message);
   // The same with an exit signal from this process.
   TimerId exit_after(Nanoseconds span, Pid target, ExitReason reason);
-  // Again and again, each time a copy: bytes, or a value that can be copied. What is missed is left out.
-  TimerId send_every(Nanoseconds period, Pid to, Message message);
+  // Again and again, what `make` returns, which runs on a worker and must neither block nor throw. What is missed is
+  // left out.
+  TimerId send_every(Nanoseconds period, Pid to, std::move_only_function<Message()> make);
+  // The same with copies of a value.
+  template <std::copy_constructible T>
+    requires(!std::is_invocable_r_v<Message, T&>)
+  TimerId send_every(Nanoseconds period, Pid to, T value) {
+    return send_every(period, to, std::move_only_function<Message()>([value] { return Message::of(value); }));
+  }
   // The time that was left, or nothing when it had fired, or was cancelled, or never was. After the first answer
-  // nothing of it arrives.
+  // nothing of it arrives; one that repeats and is just firing may arrive once more after the second.
   std::optional<Nanoseconds> cancel(TimerId timer) noexcept;
 
   void set_label(std::string label);
@@ -354,6 +362,7 @@ inline void Process::give_room(const Envelope& message) noexcept {
 
 inline EnvelopePtr Process::take(Envelope* previous, Envelope* envelope) noexcept {
   give_room(*envelope);
+  envelope->counted = Envelope::Counted::kNowhere;  // it may be sent on
   (previous == nullptr ? mailbox_head_ : previous->next) = envelope->next;
   if (mailbox_tail_ == envelope) mailbox_tail_ = previous;
   envelope->next = nullptr;

@@ -164,6 +164,9 @@ void Runtime::post_unbounded(Pid to, EnvelopePtr envelope) noexcept {
 
 void Runtime::push(Process& process, Pid to, EnvelopePtr envelope, Worker* worker) noexcept {
   envelope->generation = to.generation();
+  // Noted before it is handled: should that node be lost meanwhile, the loss comes behind it.
+  if (binds(*envelope)) [[unlikely]]
+    note_interest(to, envelope->from.node());
   Envelope* pushed = envelope.release();
   switch (process.push(pushed)) {
     case Process::Push::kDone:
@@ -182,11 +185,15 @@ bool Runtime::shed(Process& process, Pid to, EnvelopePtr envelope, Worker* worke
   } else {
     outside_sheds_.fetch_add(1, std::memory_order_relaxed);
   }
+  const bool request = envelope->is_request();
+  // Ended once; what comes until then is shed.
+  auto exits = MailboxOverflow::kExit;
+  const bool first =
+      process.overflow_.compare_exchange_strong(exits, MailboxOverflow::kShed, std::memory_order_relaxed);
+  if (!request && !first) return false;
   const ExitReason reason = ExitReason::limit("mailbox", "it is full");
-  if (process.overflow_.load(std::memory_order_relaxed) == MailboxOverflow::kExit) {
-    post(to, make_exit_signal(EnvelopeKind::kLimit, Pid(), 0, reason));
-  }
-  reject(to, std::move(envelope), reason);
+  if (first) post(to, make_exit_signal(EnvelopeKind::kLimit, Pid(), 0, reason));
+  if (request) reject(to, std::move(envelope), reason);
   return false;
 }
 
@@ -209,6 +216,7 @@ void Runtime::reject(Pid to, EnvelopePtr envelope, ExitReason why) noexcept {
   const Reference reference = envelope->reference;
   const EnvelopeKind kind = envelope->kind;
   const bool request = envelope->is_request();
+  if (binds(*envelope) && !is_alive(to)) drop_interest(to, from.node());
   if (kind == EnvelopeKind::kClaim) release(to, *reinterpret_cast<const Claim*>(envelope->payload()));
   envelope.reset();
   if (kind == EnvelopeKind::kLink) {
@@ -295,6 +303,9 @@ void Runtime::finish(Process& process, Worker& worker) noexcept {
     TimerWheel::cancel(&process.detail_->timer);
     end_timers(*process.detail_, worker);
   }
+  if (process.detail_) {
+    for (const auto& [claim, none] : process.detail_->claims) release(pid, claim);
+  }
   // From here on the pid addresses nothing, then nothing more comes in; only then do others hear of it.
   process.pid_.store(Pid(options_.node, pid.index(), pid.generation() + 1).raw(), std::memory_order_release);
   const std::uintptr_t word = process.inbox_.exchange(Process::kClosed, std::memory_order_acq_rel);
@@ -303,7 +314,6 @@ void Runtime::finish(Process& process, Worker& worker) noexcept {
   const ExitReason reason = std::exchange(process.exit_reason_, ExitReason());
   const auto detail = std::move(process.detail_);
   if (detail) {
-    for (const auto& [claim, none] : detail->claims) release(pid, claim);
     for (const auto& [node, none] : detail->nodes) drop_interest(pid, node);
   }
   process.clear_mailbox();
@@ -337,6 +347,10 @@ void Runtime::finish(Process& process, Worker& worker) noexcept {
 
 // What was still in the inbox: who asked for an answer gets it, and what changes links and monitors counts.
 void Runtime::settle(Process& process, Pid pid, Envelope* leftover) noexcept {
+  // First what it should have given up: others hear of its end by the answers below.
+  for (const Envelope* envelope = leftover; envelope != nullptr; envelope = envelope->next) {
+    if (envelope->kind == EnvelopeKind::kClaim) release(pid, *reinterpret_cast<const Claim*>(envelope->payload()));
+  }
   while (leftover != nullptr) {
     EnvelopePtr envelope(std::exchange(leftover, leftover->next));
     const Pid to(options_.node, pid.index(), envelope->generation);

@@ -109,10 +109,11 @@ struct SpawnOptions {
 struct ProcessInfo {
   enum class State : std::uint8_t { kActive, kWaiting, kWaitingForSignals };
   Pid pid;
-  State state;                   // kActive: runs, or waits for its turn
-  std::uint64_t reductions;      // spent in past steps: one each, and one for each await and send
-  std::uint32_t received;        // messages so far (and EXIT and DOWN that became messages), modulo 2^32
-  std::uint32_t mailbox_length;  // without what came in during the present slice, unless the mailbox is bounded
+  State state;               // kActive: runs, or waits for its turn
+  std::uint64_t reductions;  // spent in past steps: one each, and one for each await and send
+  std::uint32_t received;    // messages that it has seen (EXIT and DOWN that became messages too), modulo 2^32
+  // What it has seen and not received. Unless the mailbox is bounded, what came since it last ran is not among it.
+  std::uint32_t mailbox_length;
   std::uint64_t mailbox_bytes;
 };
 
@@ -178,7 +179,9 @@ class Runtime {
 
   // ── Timers without an owner, which last until they fire; see Process::send_after ──
   TimerId send_after(Nanoseconds span, Pid to, Message message) {
-    return start_timer(nullptr, span, 0, to, std::move(message).release());
+    EnvelopePtr envelope = std::move(message).release();
+    envelope->make_plain();
+    return start_timer(nullptr, span, to, std::move(envelope));
   }
   std::optional<Nanoseconds> cancel(TimerId timer) noexcept;
 
@@ -204,7 +207,8 @@ class Runtime {
   std::size_t broadcast(std::string_view group, std::span<const std::byte> bytes);
   // Sends an exit signal to each member. Returns to how many.
   std::size_t exit_group(std::string_view group, const ExitReason& reason);
-  // From now on `watcher` receives a GroupChange for each change; returns the members at that moment.
+  // From now on `watcher`, a process of this node, receives a GroupChange for each change; returns the members at that
+  // moment, null for none.
   Groups::Members watch_group(std::string_view group, Pid watcher);
   void unwatch_group(std::string_view group, Pid watcher);
   std::vector<std::string> groups() const { return groups_.list(); }
@@ -279,11 +283,19 @@ class Runtime {
   bool mark_idle_worker() noexcept;
   void finish(Process& process, Worker& worker) noexcept;
   void settle(Process& process, Pid pid, Envelope* leftover) noexcept;
+  // Makes a link or a monitor between its receiver and a process of another node.
+  bool binds(const Envelope& envelope) const noexcept {
+    return envelope.from && envelope.from.node() != options_.node &&
+           (envelope.kind == EnvelopeKind::kLink || envelope.kind == EnvelopeKind::kMonitor || envelope.is_request());
+  }
   void note_interest(Pid pid, std::uint32_t node);
   void drop_interest(Pid pid, std::uint32_t node) noexcept;
   void tell_node_change(std::uint32_t node, bool up);
   void run_blocking(Ref<BlockingJob> job, Pid pid);
-  TimerId start_timer(Process* owner, Nanoseconds span, Nanoseconds period, Pid to, EnvelopePtr envelope);
+  TimerId start_timer(Process* owner, Nanoseconds span, Pid to, EnvelopePtr envelope);
+  TimerId start_repeat(Process* owner, Nanoseconds period, Pid to, std::move_only_function<Message()> make);
+  MessageTimer* acquire_timer();
+  TimerId arm(Process* owner, MessageTimer* timer, Nanoseconds span, Pid to);
   void end_timers(ProcessDetail& detail, Worker& worker) noexcept;
   Worker* worker_of(const TimerWheel& wheel) noexcept;
   void give_back(MessageTimer* timer) noexcept;

@@ -53,6 +53,10 @@ Result<> Runtime::register_name(std::string_view name, Pid pid) {
   if (pid.node() != options_.node) return fail(ErrorCode::kInvalid, pid.to_string(), "is of another node");
   if (!is_alive(pid)) return fail(ErrorCode::kNotFound, pid.to_string(), "is not alive");
   if (!registry_.insert(name, pid)) return fail(ErrorCode::kExists, std::string(name), "the name is taken");
+  if (!is_alive(pid)) {  // it ended in between
+    registry_.erase(name, pid);
+    return fail(ErrorCode::kNotFound, pid.to_string(), "is not alive");
+  }
   post(pid, make_claim(EnvelopeKind::kClaim, {Claim::Kind::kName, std::string(name)}));
   return {};
 }
@@ -108,6 +112,7 @@ std::size_t Runtime::exit_group(std::string_view group, const ExitReason& reason
 }
 
 Groups::Members Runtime::watch_group(std::string_view group, Pid watcher) {
+  if (!Registry::is_valid(group) || !is_alive(watcher)) return nullptr;
   Groups::Members members = groups_.watch(group, watcher);
   post(watcher, make_claim(EnvelopeKind::kClaim, {Claim::Kind::kGroupWatch, std::string(group)}));
   return members;

@@ -36,6 +36,7 @@ void Runtime::node_down(std::uint32_t node) {
 }
 
 void Runtime::watch_nodes(Pid watcher) {
+  if (!is_alive(watcher)) return;
   {
     const std::scoped_lock lock(nodes_mutex_);
     node_watchers_.insert(watcher);

@@ -7,21 +7,32 @@
 
 namespace rusm::otp {
 
-TimerId Runtime::start_timer(Process* owner, Nanoseconds span, Nanoseconds period, Pid to, EnvelopePtr envelope) {
-  envelope->reference = 0;
-  const Nanoseconds deadline = deadline_after(clock().now(), span);
-  Worker* worker = Worker::current_of(*this);
-  MessageTimer* timer = nullptr;
-  if (worker != nullptr) {
-    timer = timers_.acquire(&worker->free_timers);
-  } else {
-    const std::scoped_lock lock(outside_mutex_);
-    timer = timers_.acquire(&outside_timers_);
-  }
+TimerId Runtime::start_timer(Process* owner, Nanoseconds span, Pid to, EnvelopePtr envelope) {
+  MessageTimer* timer = acquire_timer();
   if (timer == nullptr) return TimerId();
+  timer->put_message(std::move(envelope));
+  return arm(owner, timer, span, to);
+}
+
+TimerId Runtime::start_repeat(Process* owner, Nanoseconds period, Pid to, std::move_only_function<Message()> make) {
+  MessageTimer* timer = acquire_timer();
+  if (timer == nullptr) return TimerId();
+  period = std::max<Nanoseconds>(period, 1);
+  timer->put_repeat(period, std::move(make));
+  return arm(owner, timer, period, to);
+}
+
+MessageTimer* Runtime::acquire_timer() {
+  if (Worker* worker = Worker::current_of(*this)) return timers_.acquire(&worker->free_timers);
+  const std::scoped_lock lock(outside_mutex_);
+  return timers_.acquire(&outside_timers_);
+}
+
+TimerId Runtime::arm(Process* owner, MessageTimer* timer, Nanoseconds span, Pid to) {
+  const Nanoseconds deadline = deadline_after(clock().now(), span);
   const TimerId id{timer->id};
   timer->pid = to;
-  timer->put_message(std::move(envelope), period);
+  Worker* worker = Worker::current_of(*this);
   Worker* home = worker != nullptr ? worker : workers_.front().get();
   TimerLink* list = nullptr;
   if (owner != nullptr) {
@@ -75,8 +86,14 @@ void Runtime::deliver(std::vector<DueTimer>* due) noexcept {
   for (DueTimer& timer : *due) {
     if (timer.message) {
       post_unbounded(timer.pid, std::move(timer.message));
-    } else {
+    } else if (timer.spent == nullptr) {
       wake(timer.pid);
+    } else {
+      EnvelopePtr envelope = timer.spent->make_message().release();
+      envelope->make_plain();
+      post_unbounded(timer.pid, std::move(envelope));
+      if (timer.spent->wheel.load(std::memory_order_acquire)->rearm(timer.spent, clock().now())) continue;
+      timer.spent->drop_message();
     }
     if (timer.spent != nullptr) give_back(timer.spent);
   }

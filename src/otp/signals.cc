@@ -91,6 +91,7 @@ void Process::ask(PendingCall& call, Pid server, Message request) noexcept {
   ours.calls = &call;
   meet(server);
   EnvelopePtr envelope = std::move(request).release();
+  envelope->make_plain();
   envelope->from = pid();
   envelope->reference = call.reference;
   charge();
@@ -178,8 +179,12 @@ void Process::act(EnvelopePtr signal) noexcept {
     case EnvelopeKind::kDemonitor:
       if (detail_) detail_->watched_by.erase({reference, from});
       return;
-    case EnvelopeKind::kClaim:
-      return detail().claims.put(*reinterpret_cast<const Claim*>(signal->payload()), {});
+    case EnvelopeKind::kClaim: {
+      // Overtaken by the end of what it tells of, it would stay for good.
+      const Claim& claim = *reinterpret_cast<const Claim*>(signal->payload());
+      if (runtime_->holds(pid(), claim)) detail().claims.put(claim, {});
+      return;
+    }
     case EnvelopeKind::kDisclaim: {
       const Claim& claim = *reinterpret_cast<const Claim*>(signal->payload());
       if (detail_ && !runtime_->holds(pid(), claim)) detail_->claims.erase(claim);
@@ -219,7 +224,8 @@ void Process::meet(Pid other) {
 }
 
 // All that was between us and processes of that node is over. Should the node be there again already, what came into
-// being since then ends as well, on both sides: nobody is left with half of a link.
+// being since then ends as well, and on both sides: a link is given up as unlink() does, whose entry stays until the
+// other side acknowledges, or is found to be gone.
 void Process::on_node_down(std::uint32_t node) noexcept {
   if (!detail_) return;
   constexpr auto kLost = ExitReason::Kind::kNoConnection;
@@ -228,8 +234,15 @@ void Process::on_node_down(std::uint32_t node) noexcept {
     if (peer.node() == node) links.emplace_back(peer, unlinking);
   }
   for (const auto& [peer, unlinking] : links) {
-    runtime_->post(peer, make_signal(EnvelopeKind::kUnlink, pid(), ++detail_->unlink_ids));
-    on_link_exit(make_exit_signal(EnvelopeKind::kLinkExit, peer, 0, kLost));
+    const std::uint64_t id = unlinking != 0 ? unlinking : ++detail_->unlink_ids;
+    detail_->links.put(peer, id);
+    runtime_->post(peer, make_signal(EnvelopeKind::kUnlink, pid(), id));
+    if (unlinking != 0) continue;
+    if (trap_exit_) {
+      append(make_exit_signal(EnvelopeKind::kLinkExit, peer, 0, kLost).release());
+    } else {
+      end(kLost);
+    }
   }
   std::vector<std::pair<Reference, Pid>> monitors;
   for (const auto& [reference, target] : detail_->watching) {

@@ -56,8 +56,11 @@ bool TimerWheel::cancel(MessageTimer* timer, std::uint64_t id) noexcept {
     const std::scoped_lock lock(wheel->mutex_);
     // It may have fired, and its memory serve another timer in another wheel by now.
     if (timer->wheel.load(std::memory_order_acquire) != wheel) continue;
-    if (timer->id != id) return false;
+    if (timer->id != id || timer->cancelled) return false;
     timer->owned().unlink();
+    // What is on its way may still arrive; nothing comes after it.
+    timer->cancelled = timer->firing;
+    if (timer->firing) return false;
     leave(timer);
     return true;
   }
@@ -68,6 +71,8 @@ void TimerWheel::cancel_all(TimerLink* owner, std::vector<MessageTimer*>* cancel
   while (!owner->empty()) {
     MessageTimer* timer = MessageTimer::of_owned(owner->next);
     timer->owned().unlink();
+    timer->cancelled = timer->firing;
+    if (timer->firing) continue;  // whoever delivers it gives it back
     leave(timer);
     cancelled->push_back(timer);
   }
@@ -91,21 +96,34 @@ void TimerWheel::insert(Timer* timer) noexcept {
   occupied_[level] |= std::uint64_t{1} << slot;
 }
 
-void TimerWheel::fire(Timer* timer, Nanoseconds now, std::vector<DueTimer>* due) {
+void TimerWheel::fire(Timer* timer, std::vector<DueTimer>* due) {
   DueTimer& entry =
       due->emplace_back(timer->deadline, timer->pid, nullptr, nullptr, static_cast<std::uint32_t>(due->size()));
   timer->unlink();
   if (timer->id != 0) {
     auto* message_timer = static_cast<MessageTimer*>(timer);
-    entry.message = message_timer->take_message();
-    if (message_timer->period() != 0) {
-      timer->deadline = message_timer->next_after(now);
-      return insert(timer);
-    }
-    message_timer->owned().unlink();
     entry.spent = message_timer;
+    if (message_timer->repeats()) {
+      message_timer->firing = true;
+      return;
+    }
+    entry.message = message_timer->take_message();
+    message_timer->owned().unlink();
   }
   timer->wheel.store(nullptr, std::memory_order_release);  // from here on its owner may free it
+}
+
+bool TimerWheel::rearm(MessageTimer* timer, Nanoseconds now) noexcept {
+  const std::scoped_lock lock(mutex_);
+  timer->firing = false;
+  if (std::exchange(timer->cancelled, false)) {
+    timer->wheel.store(nullptr, std::memory_order_release);
+    return false;
+  }
+  timer->deadline = timer->next_after(now);
+  insert(timer);
+  if (timer->deadline < next_due_.load(std::memory_order_relaxed)) refresh_next_due();
+  return true;
 }
 
 void TimerWheel::advance(Nanoseconds now, std::vector<DueTimer>* due) {
@@ -113,7 +131,7 @@ void TimerWheel::advance(Nanoseconds now, std::vector<DueTimer>* due) {
   const std::uint64_t target = static_cast<std::uint64_t>(now) >> kTickBits;
   for (int moves = 0; moves < kMovesMax;) {
     if (!overdue_.empty()) {
-      fire(static_cast<Timer*>(overdue_.next), now, due);
+      fire(static_cast<Timer*>(overdue_.next), due);
       ++moves;
     } else if (!spreading_.empty()) {
       auto* timer = static_cast<Timer*>(spreading_.next);

@@ -68,7 +68,9 @@ struct DueTimer {
   Nanoseconds deadline;
   Pid pid;
   EnvelopePtr message;
-  MessageTimer* spent;  // to be given back to its table; null for none
+  // To be given back to its table; null for none. One that repeats makes its message now, and then goes back into its
+  // wheel by rearm().
+  MessageTimer* spent;
   std::uint32_t order;  // in which they left the wheel, of one call
 };
 
@@ -88,6 +90,8 @@ class TimerWheel {
   static bool cancel(Timer* timer) noexcept;
   // The same for a message timer, if it still is the one with that id.
   static bool cancel(MessageTimer* timer, std::uint64_t id) noexcept;
+  // Puts one that repeats, and was delivered, back. False when it was cancelled meanwhile: it is to be given back.
+  bool rearm(MessageTimer* timer, Nanoseconds now) noexcept;
   // Takes out all message timers of an owner's list, which are all in this wheel, and appends them to *cancelled.
   void cancel_all(TimerLink* owner, std::vector<MessageTimer*>* cancelled);
   // Takes out what is due at `now`, the earliest first, and appends it to *due. Stops after kMovesMax timers; then
@@ -106,7 +110,7 @@ class TimerWheel {
   static constexpr int kLevels = 8;  // 2^(16 + 48) ns: all of time
 
   void insert(Timer* timer) noexcept;
-  void fire(Timer* timer, Nanoseconds now, std::vector<DueTimer>* due);
+  void fire(Timer* timer, std::vector<DueTimer>* due);
   static void leave(Timer* timer) noexcept;
   bool in_work() const noexcept { return !overdue_.empty() || !spreading_.empty() || level_ > 0; }
   std::uint64_t next_occupied_tick() const noexcept;

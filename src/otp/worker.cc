@@ -187,10 +187,7 @@ void Worker::watch_others(Nanoseconds now) noexcept {
     }
     any_stuck = true;
     other.reactor_->poll();
-    if (now >= other.timers_.next_due()) {
-      other.timers_.advance(now, &due_);
-      runtime_.deliver(&due_);
-    }
+    if (now >= other.timers_.next_due()) fire_timers_of(other, now);
     if (Process* process = other.chat_.steal()) enqueue(*process, false);
     if (Process* process = other.queue_.steal(&queue_)) enqueue(*process, false);
     const Process* running = other.running_.load(std::memory_order_relaxed);
@@ -222,9 +219,12 @@ Nanoseconds Worker::cpu_time() const noexcept {
   return static_cast<Nanoseconds>(t.tv_sec) * kSecond + t.tv_nsec;
 }
 
-void Worker::fire_timers(Nanoseconds now) noexcept {
-  timers_.advance(now, &due_);
+// One at a time: what is due is delivered in order.
+void Worker::fire_timers_of(Worker& worker, Nanoseconds now) noexcept {
+  if (worker.timers_in_hand_.exchange(true, std::memory_order_acquire)) return;
+  worker.timers_.advance(now, &due_);
   runtime_.deliver(&due_);
+  worker.timers_in_hand_.store(false, std::memory_order_release);
 }
 
 void Worker::run(Process& process) noexcept {

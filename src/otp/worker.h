@@ -80,7 +80,7 @@ class Worker {
   // Makes it the calling thread's worker; returns the one that was.
   Worker* enter() noexcept { return std::exchange(current_, this); }
   static void leave(Worker* previous) noexcept { current_ = previous; }
-  void fire_timers(Nanoseconds now) noexcept;
+  void fire_timers(Nanoseconds now) noexcept { fire_timers_of(*this, now); }
 
   SlotList slots;                    // free slots of the process table; owner
   TimerTable::FreeList free_timers;  // owner
@@ -108,6 +108,7 @@ class Worker {
   void stop_searching() noexcept;
   void sleep() noexcept;
   void watch_others(Nanoseconds now) noexcept;
+  void fire_timers_of(Worker& worker, Nanoseconds now) noexcept;
   Nanoseconds cpu_time() const noexcept;
   void run(Process& process) noexcept;
   void end_long_step(const Process& process) noexcept;
@@ -118,6 +119,7 @@ class Worker {
   const unsigned index_;
   std::unique_ptr<Reactor> reactor_;
   TimerWheel timers_;
+  std::atomic<bool> timers_in_hand_{false};  // somebody delivers what was due
   Random random_;
   std::thread thread_;
 

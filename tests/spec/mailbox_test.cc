@@ -189,5 +189,45 @@ TEST(Info, TellsWhatAProcessDoesWithoutStoppingIt) {
   });
 }
 
+// What was received is sent on: it takes its place anew, and a signal that was received is a mere value.
+TEST(R, Case6_WhatIsSentOnIsCountedWhereItGoes) {
+  for_seeds(On::kOneNode, [](World& w) {
+    const Seen seen = std::make_shared<Sluggish>();
+    const Pid to = spawn_sluggish(w, seen, {.mailbox_messages_max = 3});
+    const Pid unbounded = w.puppet(w.here());
+    const Pid relay = w.here().spawn_with(
+        {.mailbox_messages_max = 10},
+        [](Self& self, Pid one, Pid other) -> Routine {
+          self.trap_exit(true);
+          for (;;) {
+            self.send(one, co_await receive(self));
+            self.send(other, co_await receive(self));
+            self.send_after(0, one, co_await receive(self));
+          }
+        },
+        to, unbounded);
+    w.run();
+    for (int round = 0; round < 2; ++round) {
+      for (int i = 0; i < 3; ++i) w.here().send(relay, Message::of_text("x"));
+    }
+    w.run_out();
+    EXPECT_EQ(w.here().info(unbounded)->mailbox_length, 0u);
+    EXPECT_EQ(w.here().info(unbounded)->mailbox_bytes, 0u);
+    EXPECT_EQ(w.here().info(relay)->mailbox_length, 0u);
+    // Two were sent, and two came by timers, which take no room: one more has room, and no second.
+    EXPECT_EQ(w.here().info(to)->mailbox_length, 2u);
+    EXPECT_TRUE(w.here().try_send(to, Message::of_text("third")));
+    EXPECT_FALSE(w.here().try_send(to, Message::of_text("fourth")));
+    // A signal that was received ends nobody where it is sent on to.
+    w.here().exit(relay, ExitReason::other("to be passed on"));
+    w.here().exit(relay, ExitReason::other("to be passed on"));
+    w.here().exit(relay, ExitReason::other("to be passed on"));
+    w.run_out();
+    EXPECT_TRUE(w.here().is_alive(to));
+    EXPECT_TRUE(w.alive(unbounded));
+    EXPECT_THAT(w.seen(unbounded), ElementsAre("x", "x", "value"));
+  });
+}
+
 }  // namespace
 }  // namespace rusm::otp::spec

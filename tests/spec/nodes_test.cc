@@ -10,10 +10,13 @@ namespace {
 using Kind = ExitReason::Kind;
 using testing::ElementsAre;
 
-void for_two_nodes(const std::function<void(World&)>& test) {
-  for_seeds(On::kOneNodeAndTwo, [&](World& w) {
-    if (w.two_nodes()) test(w);
-  });
+void for_two_nodes(const std::function<void(World&)>& test, int seeds = kSeeds) {
+  for_seeds(
+      On::kOneNodeAndTwo,
+      [&](World& w) {
+        if (w.two_nodes()) test(w);
+      },
+      seeds);
 }
 
 TEST(L, Case8_LinksThatStandEndWithTheirNode) {
@@ -60,12 +63,11 @@ TEST(M, Case7_MonitorsThatStandFireWhenTheirNodeIsLostAndOnlyOnce) {
     w.run();
     w.disconnect();
     w.run();
-    w.tell_end(target, Kind::kNormal);
+    const std::uint64_t sends = w.there().counters().sends;
+    w.there().exit(target, Kind::kKill);
     w.run();
     EXPECT_THAT(w.seen(watcher), ElementsAre("DOWN noconnection", "DOWN noconnection"));
-    const std::uint64_t sends = w.there().counters().sends;
-    w.run();
-    EXPECT_EQ(w.there().counters().sends, sends);
+    EXPECT_EQ(w.there().counters().sends, sends + 1) << "the kill itself: the target knows of no watcher any more";
   });
 }
 
@@ -155,6 +157,31 @@ TEST(M, Case7_ALossAtAnyMomentIsToldOnce) {
         const Lines& seen = w.seen(a);
         EXPECT_EQ(std::ranges::count_if(seen, [](const std::string& line) { return line.starts_with("DOWN"); }), 1);
         EXPECT_EQ(std::ranges::count_if(seen, [](const std::string& line) { return line.starts_with("EXIT"); }), 1);
+      },
+      kManySeeds);
+}
+
+// A link that arrived and was not handled yet when its node was lost.
+TEST(L, Case8_ALinkOnItsWayIntoAProcessEndsAsWell) {
+  for_two_nodes(
+      [](World& w) {
+        const Pid a = w.puppet(w.there());
+        const Pid b = w.puppet(w.here());
+        w.tell(b, [](Self& self) { self.trap_exit(true); });
+        w.run();
+        w.tell(a, [&](Self& self) { self.link(b); });
+        for (std::uint64_t n = w.random().below(6); n > 0; --n) w.step();
+        w.disconnect();
+        w.run();
+        w.here().send(b, Message::of_text("and nothing more"));
+        w.run();
+        const Lines& seen = w.seen(b);
+        const bool linked = seen.size() == 2;  // it may never have arrived
+        EXPECT_EQ(seen, linked ? (Lines{"EXIT noconnection", "and nothing more"}) : (Lines{"and nothing more"}));
+        const std::uint64_t sends = w.here().counters().sends;
+        w.here().exit(b, Kind::kKill);
+        w.run();
+        EXPECT_EQ(w.here().counters().sends, sends + 1) << "it has no link left to tell";
       },
       kManySeeds);
 }

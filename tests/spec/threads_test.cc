@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <memory>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -363,36 +365,60 @@ TEST_P(Threads, S1_OrderHoldsBetweenTwoNodesUpToTheDown) {
 // ── T1: a timer fires or is cancelled, never both and never neither ─────────────────────────────────────────────────
 
 struct TimerTally {
-  std::atomic<int> fired{0};
-  std::atomic<int> cancelled{0};
+  explicit TimerTally(int count) : state(new std::atomic<int>[static_cast<std::size_t>(count)]()) {}
+  int next() { return started.fetch_add(1); }
+  void note(int number) {
+    if (state[static_cast<std::size_t>(number)].fetch_add(1) == 0) {
+      done.fetch_add(1);
+    } else {
+      twice.fetch_add(1);
+    }
+  }
+  std::unique_ptr<std::atomic<int>[]> state;
   std::atomic<int> started{0};
+  std::atomic<int> done{0};
+  std::atomic<int> twice{0};
+};
+
+struct LongNumber {
+  int number;
+  std::string text;
 };
 
 Routine timer_sink(Self& self, TimerTally* tally) {
   for (;;) {
-    co_await receive(self);
-    tally->fired.fetch_add(1);
+    const Message message = co_await receive(self);
+    if (const int* number = message.get_if<int>()) tally->note(*number);
+    if (const auto* number = message.get_if<LongNumber>()) tally->note(number->number);
   }
 }
 
 Routine timer_user(Self& self, Pid sink, std::uint64_t seed, int rounds, TimerTally* tally) {
   Random random(seed);
-  std::vector<TimerId> ids;
+  std::vector<std::pair<TimerId, int>> timers;
   for (int i = 0; i < rounds; ++i) {
     const auto span = static_cast<Nanoseconds>(random.below(300 * kMicrosecond));
-    ids.push_back(random.below(2) == 0 ? self.send_after(span, sink, Message::of(i))
-                                       : self.runtime().send_after(span, sink, Message::of(std::string(40, 'x'))));
-    tally->started.fetch_add(1);
+    const int number = tally->next();
+    timers.emplace_back(random.below(2) == 0 ? self.send_after(span, sink, Message::of(number))
+                                             : self.runtime().send_after(
+                                                   span, sink, Message::of(LongNumber{number, std::string(40, 'x')})),
+                        number);
     if (random.below(2) == 0) {
-      if (self.cancel(ids[random.below(ids.size())])) tally->cancelled.fetch_add(1);
+      const auto& [id, cancelled] = timers[random.below(timers.size())];
+      if (self.cancel(id)) tally->note(cancelled);
     }
     co_await yield(self);
   }
   co_await receive(self);  // stays, as its timers would end with it
 }
 
+Routine ends_later(Self& self) {
+  co_await sleep(self, 5 * kMillisecond);
+}
+
 TEST_P(Threads, T1_ATimerFiresOrIsCancelledOnce) {
-  TimerTally tally;
+  const int all = 4 * (4000 / kScale) + 2 * (2000 / kScale);
+  TimerTally tally(all);
   ThreadedNode node(GetParam());
   const Pid sink = node.runtime.spawn(timer_sink, &tally);
   std::vector<std::thread> outside;
@@ -401,22 +427,55 @@ TEST_P(Threads, T1_ATimerFiresOrIsCancelledOnce) {
     outside.emplace_back([&, t] {
       Random random(100 + static_cast<std::uint64_t>(t));
       for (int i = 0; i < 2000 / kScale; ++i) {
-        const TimerId id =
-            node.runtime.send_after(static_cast<Nanoseconds>(random.below(200 * kMicrosecond)), sink, Message::of(i));
-        tally.started.fetch_add(1);
+        const int number = tally.next();
+        const TimerId id = node.runtime.send_after(static_cast<Nanoseconds>(random.below(200 * kMicrosecond)), sink,
+                                                   Message::of(number));
         if (random.below(2) == 0) std::this_thread::yield();
-        if (node.runtime.cancel(id)) tally.cancelled.fetch_add(1);
+        if (node.runtime.cancel(id)) tally.note(number);
       }
     });
   }
   for (std::thread& thread : outside) thread.join();
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-  const int all = 4 * (4000 / kScale) + 2 * (2000 / kScale);
-  while (tally.fired + tally.cancelled < all && std::chrono::steady_clock::now() < deadline) {
-    std::this_thread::yield();
+  while (tally.done < all && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+  EXPECT_EQ(tally.done, all);
+  // A second time would come now: longer than any span passes for this process.
+  EXPECT_TRUE(node.runtime.wait_for(node.runtime.spawn(ends_later), kNever));
+  EXPECT_EQ(tally.twice, 0);
+  node.runtime.kill_all();
+  EXPECT_TRUE(node.wait_until_empty());
+}
+
+// An interval that was cancelled ends, whatever it was doing, and its owner's end ends it.
+TEST_P(Threads, T1_ACancelledIntervalEnds) {
+  ThreadedNode node(GetParam());
+  std::atomic<int> ticks{0};
+  const Pid sink = node.runtime.spawn(
+      [](Self& self, std::atomic<int>* count) -> Routine {
+        for (;;) {
+          co_await receive(self);
+          count->fetch_add(1);
+        }
+      },
+      &ticks);
+  for (int i = 0; i < 40 / kScale + 10; ++i) {
+    node.runtime.spawn(
+        [](Self& self, Pid to, int number) -> Routine {
+          for (int round = 0; round < 10; ++round) {
+            const TimerId id = self.send_every(20 * kMicrosecond, to, round);
+            co_await sleep(self, (number % 5) * 50 * kMicrosecond);
+            if (round % 3 != 0) self.cancel(id);
+          }
+        },
+        sink, i);
   }
-  EXPECT_EQ(tally.fired + tally.cancelled, all);
-  EXPECT_EQ(tally.started, all);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (node.runtime.process_count() > 1 && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+  EXPECT_EQ(node.runtime.process_count(), 1u);
+  EXPECT_TRUE(node.runtime.wait_for(node.runtime.spawn(ends_later), kNever));  // what was on its way
+  const int after = ticks.load();
+  EXPECT_TRUE(node.runtime.wait_for(node.runtime.spawn(ends_later), kNever));
+  EXPECT_EQ(ticks.load(), after);
   node.runtime.kill_all();
   EXPECT_TRUE(node.wait_until_empty());
 }

@@ -106,7 +106,7 @@ TEST(T, Case3_TimersEndWithTheirOwnerUnlessTheyHaveNone) {
     const Pid b = w.puppet(w.here());
     w.tell(a, [&](Self& self) {
       self.send_after(kSecond, b, Message::of_text("owned"));
-      self.send_every(kMillisecond, b, Message::of(std::string("repeated, and too long to lie inside the timer")));
+      self.send_every(kMillisecond, b, std::string("repeated"));
       self.runtime().send_after(kSecond, b, Message::of_text("outlives"));
     });
     w.run();
@@ -169,7 +169,7 @@ TEST(T, AnIntervalRepeatsUntilItIsCancelledAndLeavesOutWhatItMissed) {
     const Pid a = w.puppet(w.here());
     const Pid b = w.puppet(w.here());
     TimerId id;
-    w.tell(a, [&](Self& self) { id = self.send_every(kSecond, b, Message::of_text("tick")); });
+    w.tell(a, [&](Self& self) { id = self.send_every(kSecond, b, [] { return Message::of_text("tick"); }); });
     pass(w, 3 * kSecond + kMillisecond);
     EXPECT_EQ(w.seen(b).size(), 3u);
     w.clock().advance(10 * kSecond);  // in one go: nobody ran
