@@ -47,11 +47,6 @@ unsigned Runtime::current_worker() const noexcept {
   return worker != nullptr ? worker->index() : workers();
 }
 
-bool Runtime::others_wait() const noexcept {
-  const Worker* worker = Worker::current_of(*this);
-  return injected_size_.load(std::memory_order_relaxed) != 0 || (worker != nullptr && worker->has_work());
-}
-
 Reference Runtime::make_reference() noexcept {
   // node 10 | worker 10 | count 44: unique in the cluster, for references meet at the processes that they watch.
   const Reference node = Reference{options_.node} << 54;

@@ -224,8 +224,6 @@ class Runtime {
   unsigned workers() const noexcept { return static_cast<unsigned>(workers_.size()); }
   // The worker on which the caller runs, or workers() when it is not one of this runtime's.
   unsigned current_worker() const noexcept;
-  // True when the present worker has other processes to run: a body that runs long should yield.
-  bool others_wait() const noexcept;
   Reference make_reference() noexcept;
   void set_remote(RemoteLink* remote) noexcept { remote_.store(remote, std::memory_order_release); }
 

@@ -87,19 +87,21 @@ Process* Worker::next() noexcept {
 void Worker::look_outside() noexcept {
   const Nanoseconds now = runtime_.clock().now();
   if (now - looked_outside_ < kLookEvery) return;
+  attend(now);
+  if (now >= watch_at_) watch_others(now);
+}
+
+// To sockets and timers.
+void Worker::attend(Nanoseconds now) noexcept {
   looked_outside_ = now;
   reactor_->poll();
   if (now >= timers_.next_due()) fire_timers(now);
-  if (now >= watch_at_) watch_others(now);
 }
 
 Process* Worker::search() noexcept {
   Process* found = runtime_.take_injected(this);
   if (found == nullptr) {
-    const Nanoseconds now = runtime_.clock().now();
-    looked_outside_ = now;
-    reactor_->poll();
-    if (now >= timers_.next_due()) fire_timers(now);
+    attend(runtime_.clock().now());
     found = next();
   }
   if (found == nullptr) {

@@ -104,6 +104,7 @@ class Worker {
   Process* search() noexcept;
   Process* steal_from_others() noexcept;
   void look_outside() noexcept;
+  void attend(Nanoseconds now) noexcept;
   void to_the_back(Process& process) noexcept;
   void stop_searching() noexcept;
   void sleep() noexcept;

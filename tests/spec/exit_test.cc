@@ -1,6 +1,7 @@
 // X: how processes end.
 #include <stdexcept>
 
+#include "otp/match.h"
 #include "spec/fixture.h"
 
 namespace rusm::otp::spec {
@@ -214,9 +215,42 @@ Routine trapping_all(Self& self, int* alive) {
   for (;;) (void)co_await receive(self);
 }
 
+Routine in_typed_receive(Self& self, int* alive) {
+  const InFrame frame(alive);
+  (void)co_await receive<std::string, double>(self);
+}
+Routine never_answers(Self& self) {
+  for (;;) (void)co_await receive(self);
+}
+Routine in_call(Self& self, int* alive) {
+  const InFrame frame(alive);
+  const Spawned server = self.runtime().spawn_from(self, SpawnOptions{.link = true}, never_answers);
+  (void)co_await call(self, server.pid, Message::of_text("?"), kNever);
+}
+Routine after_blocking(Self& self, int* alive) {
+  const InFrame frame(alive);
+  for (;;) {
+    int local = 0;
+    co_await blocking(self, [&local] { ++local; });
+  }
+}
+// Holds everything that a process can hold.
+Routine holding_all(Self& self, int* alive) {
+  const InFrame frame(alive);
+  const std::string name = "holds " + self.pid().to_string();
+  (void)self.runtime().register_name(name, self.pid());
+  (void)self.runtime().join("group", self.pid());
+  (void)self.runtime().watch_group("group", self.pid());
+  self.runtime().watch_nodes(self.pid());
+  self.send_after(3600 * kSecond, self.pid(), Message::of_text("late"));
+  self.send_every(kSecond, self.pid(), 1);
+  self.monitor(name);
+  for (;;) (void)co_await receive(self);
+}
+
 using Body5 = Routine (*)(Self&, int*);
-constexpr Body5 kStates[] = {in_receive, in_receive_for, in_receive_if, in_sleep,
-                             in_yield,   in_news,        in_task,       trapping_all};
+constexpr Body5 kStates[] = {in_typed_receive, in_call,  after_blocking, holding_all, in_receive, in_receive_for,
+                             in_receive_if,    in_sleep, in_yield,       in_news,     in_task,    trapping_all};
 
 TEST(X, Case5_AProcessInAnyStateCanBeKilled) {
   for_seeds(On::kOneNode, [](World& w) {
@@ -238,7 +272,11 @@ TEST(X, Case5_AProcessInAnyStateCanBeKilled) {
     }
     EXPECT_EQ(alive, 0) << "a frame outlived its process";
     EXPECT_EQ(w.process_count(), std::size(kStates)) << "only the watchers";
-    w.run_out();  // no timer of theirs is left
+    EXPECT_THAT(w.here().names(), IsEmpty());
+    EXPECT_THAT(w.here().groups(), IsEmpty());
+    const std::uint64_t steps = w.here().counters().steps;
+    w.run_out();
+    EXPECT_EQ(w.here().counters().steps, steps) << "no timer of theirs is left";
   });
 }
 
