@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/entropy.h"
+#include "base/histogram.h"
 #include "bench/workload.h"
 #include "otp/reactor.h"
 #include "otp/runtime.h"
@@ -11,8 +12,14 @@ namespace rusm::bench {
 
 struct BenchNode {
   explicit BenchNode(const Options& options) : runtime({.workers = options.workers}, {clock, entropy, reactors}) {}
-  // Per second since `start`, of something that happened `count` times.
-  double rate(double count, Nanoseconds start) const { return count * 1e9 / static_cast<double>(clock.now() - start); }
+  // What happened `count` times since `start`, per second; of single operations, if they were timed, the percentiles.
+  Measurement measured(double count, const char* unit, Nanoseconds start, const Histogram* each = nullptr) const {
+    return {.value = count * 1e9 / static_cast<double>(clock.now() - start),
+            .unit = unit,
+            .p50_ns = each != nullptr ? each->percentile(0.5) : 0,
+            .p99_ns = each != nullptr ? each->percentile(0.99) : 0,
+            .workers = runtime.workers()};
+  }
 
   SystemClock clock;
   SystemEntropy entropy;

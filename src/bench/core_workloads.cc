@@ -66,12 +66,12 @@ Routine ping(Self& self, Nanoseconds until, bool timed, Exchanged* exchanged, st
   gate->arrive();
 }
 
-double exchange(BenchNode& node, unsigned pairs, Nanoseconds span, bool timed, Exchanged* exchanged) {
+Measurement exchange(BenchNode& node, unsigned pairs, Nanoseconds span, bool timed, Exchanged* exchanged) {
   const auto gate = std::make_shared<Gate>(pairs);
   const Nanoseconds start = node.clock.now();
   for (unsigned i = 0; i < pairs; ++i) node.runtime.spawn(ping, start + span, timed, exchanged, gate);
   gate->wait();
-  return static_cast<double>(exchanged->messages.load()) * 1e9 / static_cast<double>(node.clock.now() - start);
+  return node.measured(static_cast<double>(exchanged->messages.load()), "messages/s", start);
 }
 
 // ── fanin ──
@@ -164,11 +164,7 @@ Result<Measurement> measure_calls(const Options& options, int backlog) {
   const Nanoseconds start = node.clock.now();
   node.runtime.spawn(calling, backlog, options.span(), &exchanged, gate);
   gate->wait();
-  return Measurement{.value = node.rate(static_cast<double>(exchanged.messages.load()), start),
-                     .unit = "calls/s",
-                     .p50_ns = exchanged.round_trips.percentile(0.5),
-                     .p99_ns = exchanged.round_trips.percentile(0.99),
-                     .workers = node.runtime.workers()};
+  return node.measured(static_cast<double>(exchanged.messages.load()), "calls/s", start, &exchanged.round_trips);
 }
 
 }  // namespace
@@ -183,30 +179,24 @@ Result<Measurement> spawn(const Options& options) {
   }
   gate->wait();
   node.runtime.wait_until_empty(kNever);
-  const auto span = static_cast<double>(node.clock.now() - start);
-  return Measurement{.value = static_cast<double>(spawned.load()) * 1e9 / span,
-                     .unit = "processes/s",
-                     .workers = node.runtime.workers()};
+  return node.measured(static_cast<double>(spawned.load()), "processes/s", start);
 }
 
 Result<Measurement> pingpong(const Options& options) {
   BenchNode node(options);
   Exchanged exchanged;
-  const double rate = exchange(node, 1, options.span(), false, &exchanged);
+  Measurement measured = exchange(node, 1, options.span(), false, &exchanged);
   Exchanged timed;
   exchange(node, 1, options.span() / 4, true, &timed);
-  return Measurement{.value = rate,
-                     .unit = "messages/s",
-                     .p50_ns = timed.round_trips.percentile(0.5),
-                     .p99_ns = timed.round_trips.percentile(0.99),
-                     .workers = node.runtime.workers()};
+  measured.p50_ns = timed.round_trips.percentile(0.5);
+  measured.p99_ns = timed.round_trips.percentile(0.99);
+  return measured;
 }
 
 Result<Measurement> pingpong_many(const Options& options) {
   BenchNode node(options);
   Exchanged exchanged;
-  const double rate = exchange(node, 2 * node.runtime.workers(), options.span(), false, &exchanged);
-  return Measurement{.value = rate, .unit = "messages/s", .workers = node.runtime.workers()};
+  return exchange(node, 2 * node.runtime.workers(), options.span(), false, &exchanged);
 }
 
 Result<Measurement> fanin(const Options& options) {
@@ -220,7 +210,7 @@ Result<Measurement> fanin(const Options& options) {
     gate->wait();
     messages += kProducers * kMessagesEach;
   } while (node.clock.now() - start < options.span());
-  return Measurement{.value = node.rate(messages, start), .unit = "messages/s", .workers = node.runtime.workers()};
+  return node.measured(messages, "messages/s", start);
 }
 
 Result<Measurement> ring(const Options& options) {
@@ -230,8 +220,7 @@ Result<Measurement> ring(const Options& options) {
   const Nanoseconds start = node.clock.now();
   node.runtime.spawn(ring_head, start + options.span(), &hops, gate);
   gate->wait();
-  return Measurement{
-      .value = node.rate(static_cast<double>(hops), start), .unit = "hops/s", .workers = node.runtime.workers()};
+  return node.measured(static_cast<double>(hops), "hops/s", start);
 }
 
 Result<Measurement> call_empty(const Options& options) {

@@ -52,9 +52,7 @@ Result<Measurement> measure_restarts(const Options& options, Routine (*child)(Se
   const Nanoseconds start = node.clock.now();
   node.runtime.spawn(parent, child, start + options.span(), &restarts, gate);
   gate->wait();
-  return Measurement{.value = node.rate(static_cast<double>(restarts), start),
-                     .unit = "restarts/s",
-                     .workers = node.runtime.workers()};
+  return node.measured(static_cast<double>(restarts), "restarts/s", start);
 }
 
 // ── Memory ──
@@ -186,7 +184,7 @@ Result<Measurement> timers(const Options& options) {
     fired.gate->wait();
     fired_in_all += kTimers;
   } while (node.clock.now() - start < options.span());
-  return Measurement{.value = node.rate(fired_in_all, start), .unit = "timers/s", .workers = node.runtime.workers()};
+  return node.measured(fired_in_all, "timers/s", start);
 }
 
 Result<Measurement> timers_cancel(const Options& options) {
@@ -198,9 +196,7 @@ Result<Measurement> timers_cancel(const Options& options) {
     node.runtime.spawn(cancels, start + options.span(), &cancelled, gate);
   }
   gate->wait();
-  return Measurement{.value = node.rate(static_cast<double>(cancelled.load()), start),
-                     .unit = "timers/s",
-                     .workers = node.runtime.workers()};
+  return node.measured(static_cast<double>(cancelled.load()), "timers/s", start);
 }
 
 Result<Measurement> whereis(const Options& options) {
@@ -219,9 +215,7 @@ Result<Measurement> whereis(const Options& options) {
   const Nanoseconds start = node.clock.now();
   for (int i = 0; i < 2; ++i) node.runtime.spawn(looks_up, &names, start + options.span(), &found, gate);
   gate->wait();
-  return Measurement{.value = node.rate(static_cast<double>(found.load()), start),
-                     .unit = "look-ups/s",
-                     .workers = node.runtime.workers()};
+  return node.measured(static_cast<double>(found.load()), "look-ups/s", start);
 }
 
 Result<Measurement> fairness(const Options& options) {
@@ -234,11 +228,7 @@ Result<Measurement> fairness(const Options& options) {
   const Pid partner = node.runtime.spawn(echoes);
   node.runtime.spawn(measures, partner, start + options.span(), &round_trips, &rounds, gate);
   gate->wait();
-  return Measurement{.value = node.rate(static_cast<double>(rounds), start),
-                     .unit = "round trips/s",
-                     .p50_ns = round_trips.percentile(0.5),
-                     .p99_ns = round_trips.percentile(0.99),
-                     .workers = node.runtime.workers()};
+  return node.measured(static_cast<double>(rounds), "round trips/s", start, &round_trips);
 }
 
 }  // namespace rusm::bench

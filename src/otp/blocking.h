@@ -4,9 +4,8 @@
 // goes when the call returns.
 //
 // Invariants
-// 1. A job is in one state: queued, running, done or cancelled. Only the step from queued to cancelled is the
-// process's,
-//    all others are the thread's that runs it.
+// 1. A job is in one state: queued, running, done or cancelled. Only the step from queued to cancelled is made by the
+//    process, all others by the thread that runs it.
 // 2. A body is handed to a job only while that is running; whoever takes the job out of "running" destroys it.
 #pragma once
 

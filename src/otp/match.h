@@ -9,9 +9,11 @@
 //           [&](Message& other) { … });                                          // anything else
 //   }
 //
-//   const Deposit first = co_await receive<Deposit>(self);            // the first of that type; others keep their
-//   place std::variant<Deposit, Stop> next = co_await receive<Deposit, Stop>(self); std::expected<int, ExitReason>
-//   cents = co_await call<int>(self, account, Balance());
+//   const Deposit first = co_await receive<Deposit>(self);  // the first of that type; others keep their place
+//
+//   std::variant<Deposit, Stop> next = co_await receive<Deposit, Stop>(self);
+//
+//   std::expected<int, ExitReason> cents = co_await call<int>(self, account, Balance());
 //
 // Values go by move between the processes of one node and are never serialised there.
 #pragma once

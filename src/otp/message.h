@@ -120,6 +120,10 @@ EnvelopePtr make_signal(EnvelopeKind kind, Pid from, Reference reference);
 // kExit, kLinkExit, kDown or kLimit with its reason.
 EnvelopePtr make_exit_signal(EnvelopeKind kind, Pid from, Reference reference, ExitReason reason);
 EnvelopePtr make_claim(EnvelopeKind kind, Claim claim);
+// Of kClaim and kDisclaim.
+inline const Claim& claim_of(const Envelope& envelope) noexcept {
+  return *reinterpret_cast<const Claim*>(envelope.payload());
+}
 
 // Where the answer to a request goes: a value that can be kept, or handed to another process that answers.
 struct ReplyTo {
@@ -186,6 +190,11 @@ class Message {
   ExitReason reason() const { return is_exit() || is_down() ? envelope_->reason() : ExitReason(); }
 
   EnvelopePtr release() && { return std::move(envelope_); }
+  // To be sent: see Envelope::make_plain.
+  EnvelopePtr release_plain() && {
+    envelope_->make_plain();
+    return std::move(envelope_);
+  }
   const Envelope& envelope() const { return *envelope_; }
 
  private:

@@ -22,7 +22,8 @@ struct TimerId {
   bool operator==(const TimerId&) const = default;
 };
 
-// A small message that can be copied byte by byte lies inside; else, and for one that repeats, in an envelope.
+// A small message that can be copied byte by byte lies inside, any other in its envelope; one that repeats makes a new
+// one each time.
 // Threads: its wheel's lock while it is armed, else its owner.
 struct OwnedTimer : TimerLink {};  // in its owner's list
 struct MessageTimer : Timer, OwnedTimer {

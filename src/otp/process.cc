@@ -66,7 +66,7 @@ bool Process::take_room(Envelope& message, std::uint32_t generation) noexcept {
   std::uint64_t room = load_.load(std::memory_order_relaxed);
   do {
     // A late sender: the inbox will not take the message either.
-    if (MailboxRoom::generation(room) != (generation & 0x3fff)) return true;
+    if (MailboxRoom::generation(room) != MailboxRoom::mask(generation)) return true;
     if (MailboxRoom::messages(room) == 0 || MailboxRoom::units(room) < units) return false;
   } while (!load_.compare_exchange_weak(room, room - MailboxRoom::of(0, 1, units), std::memory_order_relaxed));
   message.counted = Envelope::Counted::kInRoom;
@@ -76,8 +76,7 @@ bool Process::take_room(Envelope& message, std::uint32_t generation) noexcept {
 void Process::count(Envelope& message) noexcept {
   if (is_bounded()) return;  // signals that became messages: they have no limit
   message.counted = Envelope::Counted::kByOwner;
-  load_.store(load_.load(std::memory_order_relaxed) + (std::uint64_t{1} << 40) + message.size(),
-              std::memory_order_relaxed);
+  load_.store(load_.load(std::memory_order_relaxed) + kOneMessage + message.size(), std::memory_order_relaxed);
 }
 
 void Process::append(Envelope* envelope) noexcept {
@@ -126,9 +125,7 @@ void Process::start_blocking(Ref<BlockingJob> job) {
 
 TimerId Process::send_after(Nanoseconds span, Pid to, Message message) {
   charge();
-  EnvelopePtr envelope = std::move(message).release();
-  envelope->make_plain();
-  return runtime_->start_timer(this, span, to, std::move(envelope));
+  return runtime_->start_timer(this, span, to, std::move(message).release_plain());
 }
 
 TimerId Process::exit_after(Nanoseconds span, Pid target, ExitReason reason) {

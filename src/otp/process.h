@@ -18,8 +18,7 @@
 // 3. Messages and signals go through the one stack, so they act in the order in which one sender sent them.
 // 4. Each envelope carries the generation it is meant for. A tenant that finds one for an earlier tenant drops it, or
 //    answers noproc when it asks for an answer.
-// 5. A bounded mailbox: whoever sends a message takes its place and its bytes from load_ first, and only then pushes;
-// the
+// 5. A bounded mailbox: whoever sends a message takes its place and its bytes from load_ first, and then pushes; the
 //    process gives them back when it takes the message out. load_ carries bits of the generation, so a sender that is
 //    late takes nothing from the next tenant. Signals and timers' messages take no place.
 // 6. Only the worker that runs the process touches what is below "owner only".
@@ -72,8 +71,9 @@ struct MailboxRoom {
   static constexpr std::uint64_t kUnitsMax = (1u << 30) - 1;
 
   static constexpr std::uint64_t of(std::uint32_t generation, std::uint64_t messages, std::uint64_t units) noexcept {
-    return std::uint64_t{generation & 0x3fff} << 50 | messages << 30 | units;
+    return std::uint64_t{mask(generation)} << 50 | messages << 30 | units;
   }
+  static constexpr std::uint32_t mask(std::uint32_t generation) noexcept { return generation & 0x3fff; }
   static constexpr std::uint32_t generation(std::uint64_t word) noexcept {
     return static_cast<std::uint32_t>(word >> 50);
   }
@@ -248,6 +248,8 @@ class alignas(64) Process {
   static constexpr std::uintptr_t kSignals = std::uintptr_t{1} << 63;
   static constexpr std::uintptr_t kFlags = 15 | kSignals;
 
+  static constexpr std::uint64_t kOneMessage = std::uint64_t{1} << 40;  // in load_, when unbounded
+
   enum class Push : std::uint8_t { kDone, kSchedule, kClosed };
 
   // Any thread. Takes room for a message in a bounded mailbox; false when there is none.
@@ -355,8 +357,7 @@ inline void Process::give_room(const Envelope& message) noexcept {
   if (message.counted == Envelope::Counted::kInRoom) {
     load_.fetch_add(MailboxRoom::of(0, 1, MailboxRoom::units_of(message.size())), std::memory_order_relaxed);
   } else {
-    load_.store(load_.load(std::memory_order_relaxed) - (std::uint64_t{1} << 40) - message.size(),
-                std::memory_order_relaxed);
+    load_.store(load_.load(std::memory_order_relaxed) - kOneMessage - message.size(), std::memory_order_relaxed);
   }
 }
 

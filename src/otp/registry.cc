@@ -20,25 +20,31 @@ std::uint64_t hash_of(std::string_view name) noexcept {
   return h ^ (h >> 29);
 }
 
-// The name as words, zeros behind it.
-std::size_t to_words(std::string_view name, std::array<std::uint64_t, kLargeWords>* words) noexcept {
-  const std::size_t count = (name.size() + 7) / 8;
-  (*words)[count - 1] = 0;
-  std::memcpy(words->data(), name.data(), name.size());
-  return count;
-}
-
 }  // namespace
+
+// A name as it is looked for: as words, zeros behind it. REQUIRES: is_valid(name).
+struct Registry::Key {
+  explicit Key(std::string_view name) noexcept
+      : hash(hash_of(name)), length(name.size()), count((name.size() + 7) / 8) {
+    words[count - 1] = 0;
+    std::memcpy(words.data(), name.data(), name.size());
+  }
+
+  const std::uint64_t hash;
+  const std::size_t length;
+  const std::size_t count;  // words
+  std::array<std::uint64_t, kLargeWords> words;
+};
 
 struct Registry::Entry {
   explicit Entry(std::size_t words) : capacity(words), text(new std::atomic<std::uint64_t>[words]) {}
-  bool has(std::uint64_t h, std::string_view name, const std::array<std::uint64_t, kLargeWords>& words,
-           std::size_t count) const noexcept {
-    if (hash.load(std::memory_order_acquire) != h || length.load(std::memory_order_acquire) != name.size())
+  bool has(const Key& key) const noexcept {
+    if (hash.load(std::memory_order_acquire) != key.hash || length.load(std::memory_order_acquire) != key.length) {
       return false;
-    if (count > capacity) return false;
-    for (std::size_t i = 0; i < count; ++i) {
-      if (text[i].load(std::memory_order_acquire) != words[i]) return false;
+    }
+    if (key.count > capacity) return false;
+    for (std::size_t i = 0; i < key.count; ++i) {
+      if (text[i].load(std::memory_order_acquire) != key.words[i]) return false;
     }
     return true;
   }
@@ -81,9 +87,19 @@ struct alignas(64) Registry::Shard {
     entry.next.store(bucket.load(std::memory_order_relaxed), std::memory_order_release);
     bucket.store(&entry, std::memory_order_release);
   }
+  // Under the mutex: what points to the entry of that name, or to null at the end of its chain.
+  std::atomic<Entry*>& place_of(const Key& key) const noexcept {
+    std::atomic<Entry*>* at = &table.load(std::memory_order_relaxed)->bucket(key.hash);
+    for (Entry* entry = at->load(std::memory_order_relaxed); entry != nullptr && !entry->has(key);
+         entry = at->load(std::memory_order_relaxed)) {
+      at = &entry->next;
+    }
+    return *at;
+  }
+  std::vector<Entry*>& free_of(std::size_t capacity) noexcept { return free[capacity == kSmallWords ? 0 : 1]; }
   Entry* take_entry(std::size_t words) {
     const std::size_t capacity = words <= kSmallWords ? kSmallWords : kLargeWords;
-    std::vector<Entry*>& list = free[capacity == kSmallWords ? 0 : 1];
+    std::vector<Entry*>& list = free_of(capacity);
     if (list.empty()) return entries.emplace_back(std::make_unique<Entry>(capacity)).get();
     Entry* entry = list.back();
     list.pop_back();
@@ -113,16 +129,14 @@ Registry::Shard& Registry::shard_of(std::uint64_t hash) const noexcept {
 
 Pid Registry::find(std::string_view name) const noexcept {
   if (!is_valid(name)) return Pid();
-  std::array<std::uint64_t, kLargeWords> words;
-  const std::size_t count = to_words(name, &words);
-  const std::uint64_t hash = hash_of(name);
-  Shard& shard = shard_of(hash);
+  const Key key(name);
+  Shard& shard = shard_of(key.hash);
   for (int tries = 0; tries < kTriesMax; ++tries) {
     const std::uint64_t version = shard.version.load(std::memory_order_acquire);
     if ((version & 1) != 0) continue;
-    const Entry* entry = shard.table.load(std::memory_order_acquire)->bucket(hash).load(std::memory_order_acquire);
+    const Entry* entry = shard.table.load(std::memory_order_acquire)->bucket(key.hash).load(std::memory_order_acquire);
     int steps = 0;
-    while (entry != nullptr && !entry->has(hash, name, words, count)) {
+    while (entry != nullptr && !entry->has(key)) {
       entry = entry->next.load(std::memory_order_acquire);
       // An entry that was used again leads into another chain, and might for ever.
       if (++steps % kStepsBetweenLooks == 0 && shard.version.load(std::memory_order_relaxed) != version) break;
@@ -131,31 +145,23 @@ Pid Registry::find(std::string_view name) const noexcept {
     if (shard.version.load(std::memory_order_relaxed) == version) return Pid::from_raw(pid);
   }
   const std::scoped_lock lock(shard.mutex);
-  for (Entry* entry = shard.table.load(std::memory_order_relaxed)->bucket(hash).load(std::memory_order_relaxed);
-       entry != nullptr; entry = entry->next.load(std::memory_order_relaxed)) {
-    if (entry->has(hash, name, words, count)) return Pid::from_raw(entry->pid.load(std::memory_order_relaxed));
-  }
-  return Pid();
+  const Entry* entry = shard.place_of(key).load(std::memory_order_relaxed);
+  return entry == nullptr ? Pid() : Pid::from_raw(entry->pid.load(std::memory_order_relaxed));
 }
 
 bool Registry::insert(std::string_view name, Pid pid) {
-  std::array<std::uint64_t, kLargeWords> words;
-  const std::size_t count = to_words(name, &words);
-  const std::uint64_t hash = hash_of(name);
-  Shard& shard = shard_of(hash);
+  const Key key(name);
+  Shard& shard = shard_of(key.hash);
   const std::scoped_lock lock(shard.mutex);
-  const Table* table = shard.table.load(std::memory_order_relaxed);
-  for (Entry* entry = table->bucket(hash).load(std::memory_order_relaxed); entry != nullptr;
-       entry = entry->next.load(std::memory_order_relaxed)) {
-    if (entry->has(hash, name, words, count)) return false;
-  }
-  Entry* entry = shard.take_entry(count);
+  if (shard.place_of(key).load(std::memory_order_relaxed) != nullptr) return false;
+  Entry* entry = shard.take_entry(key.count);
   shard.begin_change();
-  entry->hash.store(hash, std::memory_order_release);
+  entry->hash.store(key.hash, std::memory_order_release);
   entry->pid.store(pid.raw(), std::memory_order_release);
-  entry->length.store(name.size(), std::memory_order_release);
-  for (std::size_t i = 0; i < count; ++i) entry->text[i].store(words[i], std::memory_order_release);
-  if (++shard.size > table->mask) shard.grow(2 * (table->mask + 1));
+  entry->length.store(key.length, std::memory_order_release);
+  for (std::size_t i = 0; i < key.count; ++i) entry->text[i].store(key.words[i], std::memory_order_release);
+  const std::size_t buckets = shard.table.load(std::memory_order_relaxed)->mask + 1;
+  if (++shard.size >= buckets) shard.grow(2 * buckets);
   Shard::link(*shard.table.load(std::memory_order_relaxed), *entry);
   shard.end_change();
   return true;
@@ -163,26 +169,20 @@ bool Registry::insert(std::string_view name, Pid pid) {
 
 Pid Registry::erase(std::string_view name, Pid only) noexcept {
   if (!is_valid(name)) return Pid();
-  std::array<std::uint64_t, kLargeWords> words;
-  const std::size_t count = to_words(name, &words);
-  const std::uint64_t hash = hash_of(name);
-  Shard& shard = shard_of(hash);
+  const Key key(name);
+  Shard& shard = shard_of(key.hash);
   const std::scoped_lock lock(shard.mutex);
-  std::atomic<Entry*>* at = &shard.table.load(std::memory_order_relaxed)->bucket(hash);
-  Entry* entry = at->load(std::memory_order_relaxed);
-  while (entry != nullptr && !entry->has(hash, name, words, count)) {
-    at = &entry->next;
-    entry = at->load(std::memory_order_relaxed);
-  }
+  std::atomic<Entry*>& at = shard.place_of(key);
+  Entry* entry = at.load(std::memory_order_relaxed);
   if (entry == nullptr) return Pid();
   const Pid pid = Pid::from_raw(entry->pid.load(std::memory_order_relaxed));
   if (only && pid != only) return Pid();
   shard.begin_change();
-  at->store(entry->next.load(std::memory_order_relaxed), std::memory_order_release);
+  at.store(entry->next.load(std::memory_order_relaxed), std::memory_order_release);
   entry->pid.store(0, std::memory_order_release);
   entry->length.store(0, std::memory_order_release);  // no name has this length
   shard.end_change();
-  shard.free[entry->capacity == kSmallWords ? 0 : 1].push_back(entry);
+  shard.free_of(entry->capacity).push_back(entry);
   --shard.size;
   return pid;
 }
@@ -246,18 +246,11 @@ void Groups::unwatch(std::string_view name, Pid watcher) noexcept {
   shard.drop_if_unused(it);
 }
 
-bool Groups::has_member(std::string_view name, Pid pid) noexcept {
+bool Groups::has(std::string_view name, Pid pid, Pids Group::* where) noexcept {
   Shard& shard = shard_of(name);
   const std::scoped_lock lock(shard.mutex);
   const auto it = shard.groups.find(name);
-  return it != shard.groups.end() && it->second.members.find(pid) != nullptr;
-}
-
-bool Groups::has_watcher(std::string_view name, Pid pid) noexcept {
-  Shard& shard = shard_of(name);
-  const std::scoped_lock lock(shard.mutex);
-  const auto it = shard.groups.find(name);
-  return it != shard.groups.end() && it->second.watchers.find(pid) != nullptr;
+  return it != shard.groups.end() && (it->second.*where).find(pid) != nullptr;
 }
 
 std::vector<std::string> Groups::list() const {

@@ -2,8 +2,7 @@
 //
 // Reading a name takes no lock and writes nothing: a shard is a hash table under a sequence lock (as Linux's seqlock).
 // Invariants
-// 1. A shard's version is odd while its table changes. A reader that saw it odd, or sees it changed after reading,
-// reads
+// 1. A shard's version is odd while its table changes. A reader that saw it odd, or changed after reading, reads
 //    again; what it read meanwhile it does not follow further than memory that stays mapped.
 // 2. Entries and tables are never unmapped while the registry lives: an erased entry is used again for another name of
 //    its size, a table that was outgrown stays behind. So a reader always finds atomic words, if not always sense.
@@ -49,6 +48,7 @@ class Registry {
 
  private:
   static constexpr std::size_t kShards = 64;
+  struct Key;
   struct Entry;
   struct Table;
   struct Shard;
@@ -92,8 +92,8 @@ class Groups {
   // Who is to be told; returns the members at that moment. Watching twice is watching once.
   Members watch(std::string_view name, Pid watcher);
   void unwatch(std::string_view name, Pid watcher) noexcept;
-  bool has_member(std::string_view name, Pid pid) noexcept;
-  bool has_watcher(std::string_view name, Pid pid) noexcept;
+  bool has_member(std::string_view name, Pid pid) noexcept { return has(name, pid, &Group::members); }
+  bool has_watcher(std::string_view name, Pid pid) noexcept { return has(name, pid, &Group::watchers); }
   // The groups that have members.
   std::vector<std::string> list() const;
 
@@ -102,9 +102,10 @@ class Groups {
     using is_transparent = void;
     std::size_t operator()(std::string_view s) const noexcept { return std::hash<std::string_view>()(s); }
   };
+  using Pids = SmallMap<Pid, std::monostate>;
   struct Group {
-    SmallMap<Pid, std::monostate> members;
-    SmallMap<Pid, std::monostate> watchers;
+    Pids members;
+    Pids watchers;
     Members picture;  // null: to be made
   };
   using Map = std::unordered_map<std::string, Group, Hash, std::equal_to<>>;
@@ -118,6 +119,7 @@ class Groups {
   };
   static constexpr std::size_t kShards = 16;
 
+  bool has(std::string_view name, Pid pid, Pids Group::* where) noexcept;
   Shard& shard_of(std::string_view name) { return shards_[Hash()(name) % kShards]; }
 
   std::array<Shard, kShards> shards_;

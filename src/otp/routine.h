@@ -141,6 +141,13 @@ struct Await : Waiter {
     self.set_waiter(this, wait);
     if (yield_first) self.set_yield();
   }
+  // True once the deadline is over; until then it makes sure that the process looks again at that time.
+  bool passed(Nanoseconds deadline) noexcept {
+    if (deadline == kNever) return false;
+    if (self.runtime().clock().now() >= deadline) return true;
+    self.wake_at(deadline);
+    return false;
+  }
   Process& self;
 };
 
@@ -159,12 +166,7 @@ struct ReceiveAny : Await {
   // True when the wait is over: there is a message, or the deadline has passed.
   bool look() noexcept {
     if (!self.drain()) return false;
-    return self.mailbox_head() != nullptr || (deadline != kNever && passed());
-  }
-  bool passed() noexcept {
-    if (self.runtime().clock().now() >= deadline) return true;
-    self.wake_at(deadline);
-    return false;
+    return self.mailbox_head() != nullptr || passed(deadline);
   }
   bool await_ready() noexcept {
     if (!self.charge() || self.exit_pending()) return false;
@@ -198,11 +200,7 @@ struct ReceiveMatching : Await {
 
   bool look() noexcept {
     if (!self.drain()) return false;
-    if (find()) return true;
-    if (deadline == kNever) return false;
-    if (self.runtime().clock().now() >= deadline) return true;
-    self.wake_at(deadline);
-    return false;
+    return find() || this->passed(deadline);
   }
   bool find() noexcept {
     Envelope* previous = last_seen;
@@ -244,11 +242,9 @@ struct ReceiveMatchingUntil : ReceiveMatching<Match> {
 
 struct Sleep : Await {
   Sleep(Process& s, Nanoseconds until) : Await(s), deadline(until) {
-    ready = [](Waiter& waiter, Process& process) noexcept {
+    ready = [](Waiter& waiter, Process&) noexcept {
       auto& sleep = static_cast<Sleep&>(waiter);
-      if (process.runtime().clock().now() >= sleep.deadline) return true;
-      process.wake_at(sleep.deadline);
-      return false;
+      return sleep.passed(sleep.deadline);
     };
   }
   bool await_ready() const noexcept { return false; }
@@ -271,13 +267,7 @@ struct Call : Await {
   ~Call() {
     if (pending.reference != 0 && !pending.done) self.abandon(pending);
   }
-  bool look() noexcept {
-    if (pending.done) return true;
-    if (deadline == kNever) return false;
-    if (self.runtime().clock().now() >= deadline) return true;
-    self.wake_at(deadline);
-    return false;
-  }
+  bool look() noexcept { return pending.done || passed(deadline); }
   bool await_ready() noexcept {
     if (server == self.pid()) {
       pending.done = true;
@@ -402,8 +392,6 @@ inline auto yield(Self& self) {
 inline auto sleep(Self& self, Nanoseconds span) {
   return detail::Sleep(self, deadline_after(self.runtime().clock().now(), span));
 }
-// How long a call waits unless it says otherwise.
-inline constexpr Nanoseconds kCallTimeout = 5 * kSecond;
 // Sends `request` and waits for the answer: std::expected<Message, ExitReason>. The error is the server's reason when
 // it ends first, noproc, noconnection, or timeout. An answer that comes later is never seen. It costs the same however
 // many messages wait in the mailbox.

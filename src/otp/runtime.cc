@@ -134,7 +134,7 @@ bool Runtime::post(Pid to, EnvelopePtr envelope) noexcept {
     if (envelope) reject(to, std::move(envelope), ExitReason::Kind::kNoConnection);
     return true;
   }
-  Process* process = table_.find(to);
+  Process* process = find(to);
   if (process == nullptr) {
     reject(to, std::move(envelope), ExitReason::Kind::kNoProc);
     return true;
@@ -212,7 +212,7 @@ void Runtime::reject(Pid to, EnvelopePtr envelope, ExitReason why) noexcept {
   const EnvelopeKind kind = envelope->kind;
   const bool request = envelope->is_request();
   if (binds(*envelope) && !is_alive(to)) drop_interest(to, from.node());
-  if (kind == EnvelopeKind::kClaim) release(to, *reinterpret_cast<const Claim*>(envelope->payload()));
+  if (kind == EnvelopeKind::kClaim) release(to, claim_of(*envelope));
   envelope.reset();
   if (kind == EnvelopeKind::kLink) {
     post(from, make_exit_signal(EnvelopeKind::kLinkExit, to, 0, std::move(why)));
@@ -297,8 +297,6 @@ void Runtime::finish(Process& process, Worker& worker) noexcept {
   if (process.detail_) {
     TimerWheel::cancel(&process.detail_->timer);
     end_timers(*process.detail_, worker);
-  }
-  if (process.detail_) {
     for (const auto& [claim, none] : process.detail_->claims) release(pid, claim);
   }
   // From here on the pid addresses nothing, then nothing more comes in; only then do others hear of it.
@@ -308,9 +306,6 @@ void Runtime::finish(Process& process, Worker& worker) noexcept {
 
   const ExitReason reason = std::exchange(process.exit_reason_, ExitReason());
   const auto detail = std::move(process.detail_);
-  if (detail) {
-    for (const auto& [node, none] : detail->nodes) drop_interest(pid, node);
-  }
   process.clear_mailbox();
   process.trap_exit_ = process.exit_pending_ = process.woken_ = process.yield_ = false;
   process.wait_step_ = Step::kWait;
@@ -324,6 +319,7 @@ void Runtime::finish(Process& process, Worker& worker) noexcept {
   }
 
   if (detail) {
+    for (const auto& [node, none] : detail->nodes) drop_interest(pid, node);
     for (auto& [reference, target] : detail->watching)
       post(target, make_signal(EnvelopeKind::kDemonitor, pid, reference));
     for (auto& [peer, unlinking] : detail->links) {
@@ -344,7 +340,7 @@ void Runtime::finish(Process& process, Worker& worker) noexcept {
 void Runtime::settle(Process& process, Pid pid, Envelope* leftover) noexcept {
   // First what it should have given up: others hear of its end by the answers below.
   for (const Envelope* envelope = leftover; envelope != nullptr; envelope = envelope->next) {
-    if (envelope->kind == EnvelopeKind::kClaim) release(pid, *reinterpret_cast<const Claim*>(envelope->payload()));
+    if (envelope->kind == EnvelopeKind::kClaim) release(pid, claim_of(*envelope));
   }
   while (leftover != nullptr) {
     EnvelopePtr envelope(std::exchange(leftover, leftover->next));
@@ -414,8 +410,8 @@ std::optional<ProcessInfo> Runtime::info(Pid pid) const noexcept {
     info.mailbox_length = static_cast<std::uint32_t>(MailboxRoom::messages(room) - MailboxRoom::messages(load));
     info.mailbox_bytes = (MailboxRoom::units(room) - MailboxRoom::units(load)) * MailboxRoom::kUnit;
   } else {
-    info.mailbox_length = static_cast<std::uint32_t>(load >> 40);
-    info.mailbox_bytes = load & ((std::uint64_t{1} << 40) - 1);
+    info.mailbox_length = static_cast<std::uint32_t>(load / Process::kOneMessage);
+    info.mailbox_bytes = load % Process::kOneMessage;
   }
   // What was read belongs to this tenant only if it still is.
   if ((word & Process::kClosed) != 0 || find(pid) != process) {

@@ -79,6 +79,9 @@ struct RuntimeParts {
   RemoteLink* remote = nullptr;
 };
 
+// How long a call waits unless it says otherwise.
+inline constexpr Nanoseconds kCallTimeout = 5 * kSecond;
+
 // What a watcher of nodes receives.
 struct NodeChange {
   std::uint32_t node;
@@ -154,17 +157,9 @@ class Runtime {
   }
 
   // A request that was received and is sent on is an ordinary message: hand over its reply_to() to let another answer.
-  void send(Pid to, Message message) noexcept {
-    EnvelopePtr envelope = std::move(message).release();
-    envelope->make_plain();
-    post(to, std::move(envelope));
-  }
+  void send(Pid to, Message message) noexcept { try_send(to, std::move(message)); }
   // False when the receiver's mailbox is full, and the message is gone. True says nothing about its arrival.
-  bool try_send(Pid to, Message message) noexcept {
-    EnvelopePtr envelope = std::move(message).release();
-    envelope->make_plain();
-    return post(to, std::move(envelope));
-  }
+  bool try_send(Pid to, Message message) noexcept { return post(to, std::move(message).release_plain()); }
   // As OTP's exit/2 from outside. kKill cannot be trapped.
   void exit(Pid target, ExitReason reason) noexcept;
   // Makes `pid` look again at what it waits for. Idempotent, cheap, harmless when nothing has changed.
@@ -179,9 +174,7 @@ class Runtime {
 
   // ── Timers without an owner, which last until they fire; see Process::send_after ──
   TimerId send_after(Nanoseconds span, Pid to, Message message) {
-    EnvelopePtr envelope = std::move(message).release();
-    envelope->make_plain();
-    return start_timer(nullptr, span, to, std::move(envelope));
+    return start_timer(nullptr, span, to, std::move(message).release_plain());
   }
   std::optional<Nanoseconds> cancel(TimerId timer) noexcept;
 
@@ -229,7 +222,7 @@ class Runtime {
 
   // ── For threads that are not workers; they block ──
   // Asks a process and waits for its answer, as call() does.
-  std::expected<Message, ExitReason> ask(Pid server, Message request, Nanoseconds timeout = 5 * kSecond);
+  std::expected<Message, ExitReason> ask(Pid server, Message request, Nanoseconds timeout = kCallTimeout);
   // Waits for the end of a process and returns its reason; noproc when there is none; nothing when `timeout` ns have
   // passed first.
   std::optional<ExitReason> wait_for(Pid pid, Nanoseconds timeout);
@@ -289,6 +282,8 @@ class Runtime {
   void note_interest(Pid pid, std::uint32_t node);
   void drop_interest(Pid pid, std::uint32_t node) noexcept;
   void tell_node_change(std::uint32_t node, bool up);
+  // Whether `pid` may be given a name, or be in a group of that name.
+  Result<> check_claim(std::string_view name, Pid pid) const;
   void run_blocking(Ref<BlockingJob> job, Pid pid);
   TimerId start_timer(Process* owner, Nanoseconds span, Pid to, EnvelopePtr envelope);
   TimerId start_repeat(Process* owner, Nanoseconds period, Pid to, std::move_only_function<Message()> make);

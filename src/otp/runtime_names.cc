@@ -6,15 +6,6 @@
 #include "otp/runtime.h"
 
 namespace rusm::otp {
-namespace {
-
-std::unexpected<Error> bad_name(std::string_view name) {
-  return fail(ErrorCode::kInvalid, std::string(name.substr(0, 64)),
-              name.empty() ? "a name must not be empty" : "a name has at most 255 bytes");
-}
-
-}  // namespace
-
 void Runtime::release(Pid pid, const Claim& claim) noexcept {
   switch (claim.kind) {
     case Claim::Kind::kName:
@@ -48,14 +39,22 @@ bool Runtime::holds(Pid pid, const Claim& claim) noexcept {
   return false;
 }
 
-Result<> Runtime::register_name(std::string_view name, Pid pid) {
-  if (!Registry::is_valid(name)) return bad_name(name);
+Result<> Runtime::check_claim(std::string_view name, Pid pid) const {
+  if (!Registry::is_valid(name)) {
+    return fail(ErrorCode::kInvalid, std::string(name.substr(0, 64)),
+                name.empty() ? "a name must not be empty" : "a name has at most 255 bytes");
+  }
   if (pid.node() != options_.node) return fail(ErrorCode::kInvalid, pid.to_string(), "is of another node");
   if (!is_alive(pid)) return fail(ErrorCode::kNotFound, pid.to_string(), "is not alive");
+  return {};
+}
+
+Result<> Runtime::register_name(std::string_view name, Pid pid) {
+  if (Result<> fine = check_claim(name, pid); !fine) return fine;
   if (!registry_.insert(name, pid)) return fail(ErrorCode::kExists, std::string(name), "the name is taken");
-  if (!is_alive(pid)) {  // it ended in between
+  if (Result<> fine = check_claim(name, pid); !fine) {  // it ended in between
     registry_.erase(name, pid);
-    return fail(ErrorCode::kNotFound, pid.to_string(), "is not alive");
+    return fine;
   }
   post(pid, make_claim(EnvelopeKind::kClaim, {Claim::Kind::kName, std::string(name)}));
   return {};
@@ -75,9 +74,7 @@ bool Runtime::send(std::string_view name, Message message) noexcept {
 }
 
 Result<> Runtime::join(std::string_view group, Pid pid) {
-  if (!Registry::is_valid(group)) return bad_name(group);
-  if (pid.node() != options_.node) return fail(ErrorCode::kInvalid, pid.to_string(), "is of another node");
-  if (!is_alive(pid)) return fail(ErrorCode::kNotFound, pid.to_string(), "is not alive");
+  if (Result<> fine = check_claim(group, pid); !fine) return fine;
   const auto tell = [&](Pid watcher) { send(watcher, Message::of(GroupChange{std::string(group), pid, true})); };
   if (!groups_.join(group, pid, tell)) {
     return fail(ErrorCode::kExists, std::string(group), "the process is in the group already");

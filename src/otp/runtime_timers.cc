@@ -89,9 +89,7 @@ void Runtime::deliver(std::vector<DueTimer>* due) noexcept {
     } else if (timer.spent == nullptr) {
       wake(timer.pid);
     } else {
-      EnvelopePtr envelope = timer.spent->make_message().release();
-      envelope->make_plain();
-      post_unbounded(timer.pid, std::move(envelope));
+      post_unbounded(timer.pid, timer.spent->make_message().release_plain());
       if (timer.spent->wheel.load(std::memory_order_acquire)->rearm(timer.spent, clock().now())) continue;
       timer.spent->drop_message();
     }

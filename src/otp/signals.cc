@@ -90,8 +90,7 @@ void Process::ask(PendingCall& call, Pid server, Message request) noexcept {
   if (call.next != nullptr) call.next->previous = &call;
   ours.calls = &call;
   meet(server);
-  EnvelopePtr envelope = std::move(request).release();
-  envelope->make_plain();
+  EnvelopePtr envelope = std::move(request).release_plain();
   envelope->from = pid();
   envelope->reference = call.reference;
   charge();
@@ -181,12 +180,12 @@ void Process::act(EnvelopePtr signal) noexcept {
       return;
     case EnvelopeKind::kClaim: {
       // Overtaken by the end of what it tells of, it would stay for good.
-      const Claim& claim = *reinterpret_cast<const Claim*>(signal->payload());
+      const Claim& claim = claim_of(*signal);
       if (runtime_->holds(pid(), claim)) detail().claims.put(claim, {});
       return;
     }
     case EnvelopeKind::kDisclaim: {
-      const Claim& claim = *reinterpret_cast<const Claim*>(signal->payload());
+      const Claim& claim = claim_of(*signal);
       if (detail_ && !runtime_->holds(pid(), claim)) detail_->claims.erase(claim);
       return;
     }

@@ -20,24 +20,26 @@ std::uint64_t tick_of(Nanoseconds deadline) noexcept {
 
 TimerWheel::TimerWheel(Nanoseconds now) : tick_(static_cast<std::uint64_t>(now) >> kTickBits) {}
 
-void TimerWheel::arm(Timer* timer, Nanoseconds deadline) noexcept {
+// True when it is due before everything else.
+bool TimerWheel::enter(Timer* timer, Nanoseconds deadline) noexcept {
   timer->deadline = deadline;
-  const std::scoped_lock lock(mutex_);
   insert(timer);
-  timer->wheel.store(this, std::memory_order_release);
-  if (deadline < next_due_.load(std::memory_order_relaxed)) refresh_next_due();
-}
-
-bool TimerWheel::arm(MessageTimer* timer, Nanoseconds deadline, TimerLink* owner) noexcept {
-  timer->deadline = deadline;
-  const std::scoped_lock lock(mutex_);
-  insert(timer);
-  if (owner != nullptr) owner->push_back(timer->owned());
   timer->wheel.store(this, std::memory_order_release);
   const Nanoseconds before = next_due_.load(std::memory_order_relaxed);
   if (deadline >= before) return false;
   refresh_next_due();
   return next_due_.load(std::memory_order_relaxed) < before;
+}
+
+void TimerWheel::arm(Timer* timer, Nanoseconds deadline) noexcept {
+  const std::scoped_lock lock(mutex_);
+  enter(timer, deadline);
+}
+
+bool TimerWheel::arm(MessageTimer* timer, Nanoseconds deadline, TimerLink* owner) noexcept {
+  const std::scoped_lock lock(mutex_);
+  if (owner != nullptr) owner->push_back(timer->owned());
+  return enter(timer, deadline);
 }
 
 bool TimerWheel::cancel(Timer* timer) noexcept {
@@ -57,12 +59,7 @@ bool TimerWheel::cancel(MessageTimer* timer, std::uint64_t id) noexcept {
     // It may have fired, and its memory serve another timer in another wheel by now.
     if (timer->wheel.load(std::memory_order_acquire) != wheel) continue;
     if (timer->id != id || timer->cancelled) return false;
-    timer->owned().unlink();
-    // What is on its way may still arrive; nothing comes after it.
-    timer->cancelled = timer->firing;
-    if (timer->firing) return false;
-    leave(timer);
-    return true;
+    return withdraw(timer);
   }
 }
 
@@ -70,12 +67,18 @@ void TimerWheel::cancel_all(TimerLink* owner, std::vector<MessageTimer*>* cancel
   const std::scoped_lock lock(mutex_);
   while (!owner->empty()) {
     MessageTimer* timer = MessageTimer::of_owned(owner->next);
-    timer->owned().unlink();
-    timer->cancelled = timer->firing;
-    if (timer->firing) continue;  // whoever delivers it gives it back
-    leave(timer);
-    cancelled->push_back(timer);
+    if (withdraw(timer)) cancelled->push_back(timer);
   }
+}
+
+// False for one that is just firing: what is on its way may still arrive, nothing comes after it, and whoever delivers
+// it gives it back.
+bool TimerWheel::withdraw(MessageTimer* timer) noexcept {
+  timer->owned().unlink();
+  timer->cancelled = timer->firing;
+  if (timer->firing) return false;
+  leave(timer);
+  return true;
 }
 
 void TimerWheel::leave(Timer* timer) noexcept {
@@ -120,9 +123,7 @@ bool TimerWheel::rearm(MessageTimer* timer, Nanoseconds now) noexcept {
     timer->wheel.store(nullptr, std::memory_order_release);
     return false;
   }
-  timer->deadline = timer->next_after(now);
-  insert(timer);
-  if (timer->deadline < next_due_.load(std::memory_order_relaxed)) refresh_next_due();
+  enter(timer, timer->next_after(now));
   return true;
 }
 

@@ -111,6 +111,8 @@ class TimerWheel {
 
   void insert(Timer* timer) noexcept;
   void fire(Timer* timer, std::vector<DueTimer>* due);
+  bool enter(Timer* timer, Nanoseconds deadline) noexcept;
+  static bool withdraw(MessageTimer* timer) noexcept;
   static void leave(Timer* timer) noexcept;
   bool in_work() const noexcept { return !overdue_.empty() || !spreading_.empty() || level_ > 0; }
   std::uint64_t next_occupied_tick() const noexcept;
