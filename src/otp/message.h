@@ -89,6 +89,9 @@ struct Envelope {
     if (envelope->type != nullptr && envelope->type->destroy != nullptr) envelope->type->destroy(envelope->payload());
     deallocate_block(envelope, sizeof(Envelope) + envelope->bytes);
   }
+  static void destroy_list(Envelope* first) noexcept {
+    while (first != nullptr) destroy(std::exchange(first, first->next));
+  }
 };
 static_assert(sizeof(Envelope) % 16 == 0 && std::is_trivially_destructible_v<Envelope>);
 

@@ -88,8 +88,32 @@ void Process::append(Envelope* envelope) noexcept {
 }
 
 void Process::clear_mailbox() noexcept {
-  while (mailbox_head_ != nullptr) Envelope::destroy(std::exchange(mailbox_head_, mailbox_head_->next));
+  Envelope::destroy_list(std::exchange(mailbox_head_, nullptr));
   mailbox_tail_ = nullptr;
+}
+
+bool Process::stash(Message&& message) noexcept {
+  ProcessDetail& ours = detail();
+  if (is_bounded() && ours.stashed >= MailboxRoom::messages(room_.load(std::memory_order_relaxed))) return false;
+  Envelope* envelope = std::move(message).release().release();
+  (ours.stash_tail == nullptr ? ours.stash_head : ours.stash_tail->next) = envelope;
+  ours.stash_tail = envelope;
+  ++ours.stashed;
+  return true;
+}
+
+void Process::unstash() noexcept {
+  if (!detail_ || detail_->stash_head == nullptr) return;
+  count_rest();  // the present head will be the head no more
+  for (Envelope* at = detail_->stash_head; at != nullptr; at = at->next) {
+    // Back in a bounded mailbox that has filled up meanwhile it takes no place.
+    is_bounded() ? (void)take_room(*at, pid().generation()) : count(*at);
+  }
+  detail_->stash_tail->next = mailbox_head_;
+  if (mailbox_head_ == nullptr) mailbox_tail_ = detail_->stash_tail;
+  mailbox_head_ = detail_->stash_head;
+  detail_->stash_head = detail_->stash_tail = nullptr;
+  detail_->stashed = 0;
 }
 
 void Process::send(Pid to, Message message) noexcept {
@@ -144,7 +168,8 @@ std::optional<Nanoseconds> Process::cancel(TimerId timer) noexcept {
 }
 
 void Process::set_label(std::string label) {
-  detail().label = std::move(label);
+  detail().tagged = true;
+  runtime_->tags_.set_label(pid(), std::move(label));
 }
 
 ProcessDetail& Process::detail() {

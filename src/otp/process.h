@@ -117,7 +117,7 @@ namespace rusm::otp {
 // What most processes never need. Threads: the owner of the process.
 struct ProcessDetail {
   Timer timer;  // ends the present wait
-  std::string label;
+  bool tagged = false;  // has an entry in the runtime's tags
   // Peer → 0 for a link, else the id of an unlink that the peer has not acknowledged.
   SmallMap<Pid, std::uint64_t> links;
   SmallMap<Reference, Pid> watching;           // monitors of ours
@@ -130,7 +130,15 @@ struct ProcessDetail {
   TimerLink timers;                               // message timers that end with it; under the lock of timers_home
   std::unique_ptr<SmallMap<Reference, std::string>> watched_names;  // of monitors by name
   SmallMap<Claim, std::monostate> claims;
+  Envelope* stash_head = nullptr;
+  Envelope* stash_tail = nullptr;
+  std::uint32_t stashed = 0;
   std::move_only_function<void(Pid, const ExitReason&)> on_exit;
+
+  ProcessDetail() = default;
+  ProcessDetail(const ProcessDetail&) = delete;
+  ProcessDetail& operator=(const ProcessDetail&) = delete;
+  ~ProcessDetail() { Envelope::destroy_list(stash_head); }
 };
 
 class alignas(64) Process {
@@ -157,6 +165,12 @@ class alignas(64) Process {
 
   // The first message that waits, if any. Never suspends.
   std::optional<Message> try_receive() noexcept;
+
+  // Puts a message that was received aside, as it was received; unstash() puts all of them back to the front of the
+  // mailbox, in the order in which they were stashed. False when that many are stashed as a bounded mailbox holds; then
+  // `message` is left as it is.
+  bool stash(Message&& message) noexcept;
+  void unstash() noexcept;
 
   // Bidirectional; linking twice is one link; to itself does nothing. A dead target: an exit signal `noproc`.
   void link(Pid to);
@@ -194,8 +208,8 @@ class alignas(64) Process {
   // nothing of it arrives; one that repeats and is just firing may arrive once more after the second.
   std::optional<Nanoseconds> cancel(TimerId timer) noexcept;
 
+  // What people see it as.
   void set_label(std::string label);
-  std::string_view label() const noexcept { return detail_ ? std::string_view(detail_->label) : std::string_view(); }
 
   // True when a signal waits that may end the process: a body that runs long looks here and yields.
   bool has_signals() const noexcept { return (inbox_.load(std::memory_order_relaxed) & kSignals) != 0; }

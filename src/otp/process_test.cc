@@ -265,9 +265,9 @@ TEST(Routine, ThatNeverRanGivesBackWhatItHolds) {
 }
 
 Routine look_at_itself(Self& self, Lines* lines) {
-  lines->push_back(std::string(self.label()));
+  lines->push_back(self.runtime().info(self.pid())->label);
   self.set_label("renamed");
-  lines->push_back(std::string(self.label()));
+  lines->push_back(self.runtime().info(self.pid())->label);
   lines->push_back(self.try_receive() ? "message" : "nothing");
   EXPECT_FALSE(self.has_signals());
   self.trap_exit(true);

@@ -69,6 +69,17 @@ Process* Runtime::acquire() {
   return slot;
 }
 
+// The slot of a process that is no more, or never was.
+void Runtime::give_back(Process& process, Worker* worker) noexcept {
+  if (worker != nullptr) {
+    worker->slots.push(&process);
+    if (worker->slots.size() > 2 * ProcessTable::kBatch) table_.give_back(&worker->slots);
+  } else {
+    const std::scoped_lock lock(outside_mutex_);
+    outside_slots_.push(&process);
+  }
+}
+
 Pid Runtime::spawn_body(BodyPtr body, SpawnOptions options) {
   Process* process = acquire();
   if (process == nullptr) return Pid();
@@ -83,6 +94,7 @@ Spawned Runtime::spawn_from(Process& parent, BodyPtr body, SpawnOptions options)
 
 Spawned Runtime::launch(Process& process, BodyPtr body, SpawnOptions options, Process* parent) {
   Spawned spawned{.pid = process.pid(), .reference = 0};
+  if (!options.name.empty() && !take_name(process, std::move(options.name))) return {};
   process.body_ = body.release();
   if (parent != nullptr && options.link) {
     parent->detail().links.put(spawned.pid, 0);
@@ -93,7 +105,7 @@ Spawned Runtime::launch(Process& process, BodyPtr body, SpawnOptions options, Pr
     parent->detail().watching.put(spawned.reference, spawned.pid);
     process.detail().watched_by.put({spawned.reference, parent->pid()}, {});
   }
-  if (!options.label.empty()) process.detail().label = std::move(options.label);
+  if (!options.label.empty() || options.parent) set_tag(process, options, parent);
   if (options.on_exit) process.detail().on_exit = std::move(options.on_exit);
   if (options.mailbox_messages_max != 0 || options.mailbox_bytes_max != 0) bound_mailbox(process, options);
   process.inbox_.store(0, std::memory_order_release);  // from here on it can be addressed
@@ -106,6 +118,22 @@ Spawned Runtime::launch(Process& process, BodyPtr body, SpawnOptions options, Pr
   if (parts_.hook != nullptr) parts_.hook->on_spawn(spawned.pid);
   schedule(process, false, worker);
   return spawned;
+}
+
+bool Runtime::take_name(Process& process, std::string name) {
+  const Pid pid = process.pid();
+  if (!Registry::is_valid(name) || !registry_.insert(name, pid)) {
+    give_back(process, Worker::current_of(*this));
+    return false;
+  }
+  process.detail().claims.put({Claim::Kind::kName, std::move(name)}, {});
+  return true;
+}
+
+void Runtime::set_tag(Process& process, SpawnOptions& options, const Process* parent) {
+  if (!options.parent && parent != nullptr) options.parent = parent->pid();
+  process.detail().tagged = true;
+  tags_.set(process.pid(), {std::move(options.label), options.parent});
 }
 
 void Runtime::exit(Pid target, ExitReason reason) noexcept {
@@ -304,7 +332,7 @@ void Runtime::finish(Process& process, Worker& worker) noexcept {
   const std::uintptr_t word = process.inbox_.exchange(Process::kClosed, std::memory_order_acq_rel);
   settle(process, pid, reinterpret_cast<Envelope*>(word & ~Process::kFlags));
 
-  const ExitReason reason = std::exchange(process.exit_reason_, ExitReason());
+  ExitReason reason = std::exchange(process.exit_reason_, ExitReason());
   const auto detail = std::move(process.detail_);
   process.clear_mailbox();
   process.trap_exit_ = process.exit_pending_ = process.woken_ = process.yield_ = false;
@@ -313,10 +341,7 @@ void Runtime::finish(Process& process, Worker& worker) noexcept {
   process.load_.store(0, std::memory_order_relaxed);
   process.received_.store(0, std::memory_order_relaxed);
   process.reductions_.store(0, std::memory_order_relaxed);
-  if (pid.generation() < Pid::kGenerationMax) {  // else retired: it has used up its generations
-    worker.slots.push(&process);
-    if (worker.slots.size() > 2 * ProcessTable::kBatch) table_.give_back(&worker.slots);
-  }
+  if (pid.generation() < Pid::kGenerationMax) give_back(process, &worker);  // else retired: it has used them up
 
   if (detail) {
     for (const auto& [node, none] : detail->nodes) drop_interest(pid, node);
@@ -329,9 +354,11 @@ void Runtime::finish(Process& process, Worker& worker) noexcept {
       post(watch.watcher, make_exit_signal(EnvelopeKind::kDown, pid, watch.reference, reason));
     }
   }
-  const std::string_view label = detail ? std::string_view(detail->label) : std::string_view();
-  report_exit(pid, reason, label, worker);
+  Tag tag;
+  if (detail && detail->tagged) tag = tags_.take(pid);
+  report_exit(pid, reason, tag.label, worker);
   if (detail && detail->on_exit) detail->on_exit(pid, reason);
+  if (!reason.is_normal()) worker.last_exits.add({pid, std::move(tag.label), std::move(reason), worker.recent_time()});
   worker.counters.exits.add();
   if (empty_watched_.load(std::memory_order_relaxed)) note_empty();
 }
@@ -403,7 +430,9 @@ std::optional<ProcessInfo> Runtime::info(Pid pid) const noexcept {
                    .reductions = process->reductions_.load(std::memory_order_relaxed),
                    .received = process->received_.load(std::memory_order_relaxed),
                    .mailbox_length = 0,
-                   .mailbox_bytes = 0};
+                   .mailbox_bytes = 0,
+                   .label = {},
+                   .parent = {}};
   const std::uint64_t load = process->load_.load(std::memory_order_relaxed);
   if (process->is_bounded()) {
     const std::uint64_t room = process->room_.load(std::memory_order_relaxed);
@@ -413,11 +442,24 @@ std::optional<ProcessInfo> Runtime::info(Pid pid) const noexcept {
     info.mailbox_length = static_cast<std::uint32_t>(load / Process::kOneMessage);
     info.mailbox_bytes = load % Process::kOneMessage;
   }
+  Tag tag = tags_.find(pid);
+  info.label = std::move(tag.label);
+  info.parent = tag.parent;
   // What was read belongs to this tenant only if it still is.
   if ((word & Process::kClosed) != 0 || find(pid) != process) {
     return std::nullopt;
   }
   return info;
+}
+
+std::vector<PastExit> Runtime::last_exits() const {
+  std::vector<PastExit> exits;
+  for (const auto& worker : workers_) {
+    const std::vector<PastExit> others = std::exchange(exits, {});
+    std::ranges::merge(others, worker->last_exits.list(), std::back_inserter(exits), std::greater(), &PastExit::at,
+                       &PastExit::at);
+  }
+  return exits;
 }
 
 std::vector<Pid> Runtime::processes() const {

@@ -25,6 +25,7 @@
 #include "base/entropy.h"
 #include "base/log.h"
 #include "otp/blocking.h"
+#include "otp/insight.h"
 #include "otp/process_table.h"
 #include "otp/reactor.h"
 #include "otp/registry.h"
@@ -96,7 +97,11 @@ struct GroupChange {
 };
 
 struct SpawnOptions {
-  std::string label = {};
+  std::string label = {};  // what people see it as
+  // Registered before it runs; freed with its end. When the name is taken nothing is spawned; whereis() says by whom.
+  std::string name = {};
+  // Under whom people see it; spawn_from puts the spawning process unless it is given, if there is a label.
+  Pid parent = {};
   bool link = false;     // with the spawning process; only for Runtime::spawn_from
   bool monitor = false;  // by the spawning process; only for Runtime::spawn_from
   // Limits of the mailbox: messages (at most MailboxRoom::kMessagesMax) and their bytes, envelopes of 48 bytes included
@@ -118,10 +123,12 @@ struct ProcessInfo {
   // What it has seen and not received. Unless the mailbox is bounded, what came since it last ran is not among it.
   std::uint32_t mailbox_length;
   std::uint64_t mailbox_bytes;
+  std::string label;
+  Pid parent;  // under whom it is shown; empty when nobody said
 };
 
 struct Spawned {
-  Pid pid;              // empty when processes_max are alive
+  Pid pid;              // empty when processes_max are alive, or its name is taken or invalid
   Reference reference;  // of the monitor, if asked for
 };
 
@@ -134,7 +141,8 @@ class Runtime {
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
 
-  // Starts `function(Self&, args...)`, which returns a Routine. Returns an empty pid when processes_max are alive.
+  // Starts `function(Self&, args...)`, which returns a Routine. Returns an empty pid when processes_max are alive, or
+  // the name in the options is taken or invalid.
   template <class F, class... Args>
   Pid spawn(F function, Args... args) {
     return spawn_with(SpawnOptions(), std::move(function), std::move(args)...);
@@ -170,6 +178,8 @@ class Runtime {
   // The processes that are alive, in no order. O(processes that ever were alive at once).
   std::vector<Pid> processes() const;
   std::size_t process_count() const noexcept;
+  // How processes ended that did not end `normal`: the last few hundred, the latest first.
+  std::vector<PastExit> last_exits() const;
   Counters counters() const noexcept;
 
   // ── Timers without an owner, which last until they fire; see Process::send_after ──
@@ -259,6 +269,7 @@ class Runtime {
 
   Process* find(Pid pid) const noexcept { return table_.find(pid); }
   Process* acquire();
+  void give_back(Process& process, Worker* worker) noexcept;
   Spawned launch(Process& process, BodyPtr body, SpawnOptions options, Process* parent);
   void reject(Pid to, EnvelopePtr envelope, ExitReason why) noexcept;
   void push(Process& process, Pid to, EnvelopePtr envelope, Worker* worker) noexcept;
@@ -298,6 +309,9 @@ class Runtime {
   void release(Pid pid, const Claim& claim) noexcept;
   bool leave_group(std::string_view group, Pid pid) noexcept;
   void report_exit(Pid pid, const ExitReason& reason, std::string_view label, Worker& worker) noexcept;
+  // Whether the process got its name, or wants none.
+  bool take_name(Process& process, std::string name);
+  void set_tag(Process& process, SpawnOptions& options, const Process* parent);
   void note_empty() noexcept;
 
   // Constant after construction.
@@ -307,6 +321,7 @@ class Runtime {
   ProcessTable table_;
   Registry registry_;
   Groups groups_;
+  Tags tags_;
   TimerTable timers_;
   std::vector<std::unique_ptr<Worker>> workers_;
 

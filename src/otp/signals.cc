@@ -61,12 +61,21 @@ void Process::demonitor(Reference reference) {
     runtime_->post(to, make_signal(EnvelopeKind::kDemonitor, pid(), reference));
     return;
   }
-  // It has fired: the DOWN may be in the mailbox.
-  for (Envelope *previous = nullptr, *at = mailbox_head_; at != nullptr; previous = at, at = at->next) {
-    if (at->kind == EnvelopeKind::kDown && at->reference == reference) {
-      take(previous, at).reset();
-      return;
+  // It has fired: the DOWN may be in the mailbox, or put aside.
+  const auto find_down = [reference](Envelope* at, Envelope** previous) {
+    while (at != nullptr && !(at->kind == EnvelopeKind::kDown && at->reference == reference)) {
+      *previous = std::exchange(at, at->next);
     }
+    return at;
+  };
+  Envelope* previous = nullptr;
+  if (Envelope* down = find_down(mailbox_head_, &previous)) {
+    take(previous, down).reset();
+  } else if (previous = nullptr; (down = find_down(detail_->stash_head, &previous)) != nullptr) {
+    (previous == nullptr ? detail_->stash_head : previous->next) = down->next;
+    if (detail_->stash_tail == down) detail_->stash_tail = previous;
+    --detail_->stashed;
+    Envelope::destroy(down);
   }
 }
 

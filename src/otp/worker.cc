@@ -201,11 +201,12 @@ void Worker::watch_others(Nanoseconds now) noexcept {
     if (is_long && !seen.reported && running != nullptr) {
       seen.reported = true;
       counters.long_steps.add();
-      other.long_step_.store(steps, std::memory_order_relaxed);
       const Pid pid = running->pid();
       if (Log* log = runtime_.log()) {
         log->warn("otp", "a step runs long without an await; the other workers go on",
-                  {{"pid", pid.to_string()}, {"ms", std::to_string(span / kMillisecond)}});
+                  {{"pid", pid.to_string()},
+                   {"label", runtime_.tags_.find(pid).label},
+                   {"ms", std::to_string(span / kMillisecond)}});
       }
       if (runtime_.parts_.hook != nullptr) runtime_.parts_.hook->on_long_step(pid, span);
     }
@@ -246,8 +247,6 @@ void Worker::run(Process& process) noexcept {
     process.reductions_.store(
         process.reductions_.load(std::memory_order_relaxed) + static_cast<std::uint64_t>(budget - process.budget_) + 1,
         std::memory_order_relaxed);
-    if (long_step_.load(std::memory_order_relaxed) == number) [[unlikely]]
-      end_long_step(process);
     if (step == Step::kExit || process.exit_pending_) {
       runtime_.finish(process, *this);
       break;
@@ -264,17 +263,8 @@ void Worker::run(Process& process) noexcept {
   running_.store(nullptr, std::memory_order_relaxed);
 }
 
-// The watcher said that it runs long; only here can its label be read.
-void Worker::end_long_step(const Process& process) noexcept {
-  long_step_.store(0, std::memory_order_relaxed);
-  if (Log* log = runtime_.log()) {
-    log->warn("otp", "the long step has ended",
-              {{"pid", process.pid().to_string()}, {"label", std::string(process.label())}});
-  }
-}
-
 bool Worker::step() {
-  const Nanoseconds now = runtime_.clock().now();
+  const Nanoseconds now = looked_outside_ = runtime_.clock().now();
   while (now >= timers_.next_due()) fire_timers(now);
   reactor_->poll();
   while (Process* injected = runtime_.take_injected(nullptr)) deterministic_.push_back(injected);

@@ -74,6 +74,8 @@ class Worker {
 
   // Owner: makes `process` runnable here.
   void enqueue(Process& process, bool chatty) noexcept;
+  // The time, late by a slice at most. Owner.
+  Nanoseconds recent_time() const noexcept { return looked_outside_; }
   bool has_work() const noexcept { return !chat_.empty() || !queue_.empty(); }
   // Deterministic mode.
   bool step();
@@ -84,6 +86,7 @@ class Worker {
 
   SlotList slots;                    // free slots of the process table; owner
   TimerTable::FreeList free_timers;  // owner
+  ExitLog last_exits;
   struct {
     OwnedCounter spawns, exits, crashes, sends, sheds, steals, parks, long_steps;
   } counters;
@@ -112,7 +115,6 @@ class Worker {
   void fire_timers_of(Worker& worker, Nanoseconds now) noexcept;
   Nanoseconds cpu_time() const noexcept;
   void run(Process& process) noexcept;
-  void end_long_step(const Process& process) noexcept;
 
   static constinit inline thread_local Worker* current_ = nullptr;
 
@@ -133,7 +135,6 @@ class Worker {
   std::atomic<bool> parked_{false};
   std::atomic<clockid_t> cpu_clock_{CLOCK_MONOTONIC};  // of its thread
   std::atomic<bool> wake_to_search_{false};            // set by whoever wakes it and counted it as searching
-  std::atomic<std::uint64_t> long_step_{0};            // the step that a watcher has reported, as steps_ counts
 
   // Owner.
   int chats_ = 0;
