@@ -94,7 +94,7 @@ TEST(Match, ReceiveByTypeLeavesTheOthersInOrder) {
       &lines);
   node.runtime.send(pid, Message::of(Deposit{5}));
   node.runtime.send(pid, Message::of_text("bytes"));
-  node.runtime.send(pid, Message::of(Once{std::make_unique<int>(9)}));
+  node.runtime.send(pid, Message::local(Once{std::make_unique<int>(9)}));
   node.runtime.send(pid, Message::of(Name{"first"}));
   node.runtime.run_until_idle();
   EXPECT_EQ(lines, (std::vector<std::string>{"first", "5", "once 9", "bytes"}));

@@ -34,6 +34,63 @@ std::string_view Message::name() const {
   return reinterpret_cast<const NamedReason*>(envelope_->payload())->name;
 }
 
+EncodedValue::~EncodedValue() {
+  if (type == nullptr) return;
+  if (type->destroy != nullptr) type->destroy(value);
+  deallocate(value);
+}
+
+namespace {
+
+bool is_encoded(const Envelope& envelope) noexcept {
+  return envelope.type == &kPayloadType<EncodedValue>;
+}
+
+const EncodedValue& encoded_of(const Envelope& envelope) noexcept {
+  return *reinterpret_cast<const EncodedValue*>(envelope.payload());
+}
+
+// Of a value that was looked at, for it may have been changed. REQUIRES: can_leave(), not bytes.
+std::vector<std::byte> encode_value(const Envelope& envelope) {
+  Encoder out;
+  if (is_encoded(envelope)) {
+    const EncodedValue& value = encoded_of(envelope);
+    if (value.type == nullptr) return {value.bytes().begin(), value.bytes().end()};
+    value.type->encode(value.value, out);
+  } else {
+    envelope.type->encode(envelope.payload(), out);
+  }
+  return {out.bytes().begin(), out.bytes().end()};
+}
+
+}  // namespace
+
+bool can_leave(const Envelope& envelope) noexcept {
+  if (is_signal(envelope.kind) && envelope.kind != EnvelopeKind::kReply) return true;
+  return envelope.type == nullptr || is_encoded(envelope) || envelope.type->encode != nullptr;
+}
+
+EnvelopePtr to_travel(EnvelopePtr envelope) {
+  const bool carries_value = envelope->kind == EnvelopeKind::kValue || envelope->kind == EnvelopeKind::kReply;
+  if (!carries_value || envelope->type == nullptr) return envelope;
+  const std::vector<std::byte> bytes = encode_value(*envelope);
+  RUSM_ASSERT(bytes.size() <= Message::kBytesMax - sizeof(EncodedValue), "a value has at most 4 GiB when encoded");
+  EnvelopePtr travels(Envelope::create(envelope->kind, sizeof(EncodedValue) + bytes.size()));
+  travels->from = envelope->from;
+  travels->reference = envelope->reference;
+  const std::uint64_t name = is_encoded(*envelope) ? encoded_of(*envelope).name : envelope->type->name;
+  auto* value = new (travels->payload()) EncodedValue(name, static_cast<std::uint32_t>(bytes.size()));
+  std::memcpy(reinterpret_cast<std::byte*>(value + 1), bytes.data(), bytes.size());
+  travels->type = &kPayloadType<EncodedValue>;
+  return travels;
+}
+
+std::optional<std::vector<std::byte>> Message::encoded() const {
+  if (is_bytes()) return std::vector(bytes().begin(), bytes().end());
+  if (kind() != EnvelopeKind::kValue || !can_leave(*envelope_)) return std::nullopt;
+  return encode_value(*envelope_);
+}
+
 Message Message::of_bytes(std::span<const std::byte> bytes) {
   RUSM_ASSERT(bytes.size() <= kBytesMax, "the caller limits a message's size");
   EnvelopePtr envelope(Envelope::create(EnvelopeKind::kBytes, bytes.size()));

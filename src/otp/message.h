@@ -1,7 +1,8 @@
 // Envelope: one node of an inbox, a message or a signal. Message: what a process receives, the owner of one envelope.
 //
 // A payload is either bytes, which lie inside the envelope, or a C++ value, which is moved there and is never
-// serialised between native processes of one node.
+// serialised between native processes of one node. To another node it travels as its codec (otp/codec.h) writes it, and
+// stays so until somebody asks for it as a value.
 #pragma once
 
 #include <cstddef>
@@ -15,6 +16,7 @@
 #include <utility>
 
 #include "base/memory.h"
+#include "otp/codec.h"
 #include "otp/exit_reason.h"
 #include "otp/pid.h"
 
@@ -45,9 +47,11 @@ constexpr bool is_signal(EnvelopeKind kind) {
   return kind >= EnvelopeKind::kExit;
 }
 
-// How a payload is destroyed (null: nothing to do), and its identity: one object for each type.
+// What can be done with a payload, and its identity: one object for each type.
 struct PayloadType {
-  void (*destroy)(void* payload) noexcept;
+  void (*destroy)(void* payload) noexcept;            // null: nothing to do
+  void (*encode)(const void* payload, Encoder& out);  // null: the type has no codec
+  std::uint64_t name;                                 // hash of kWireName
 };
 
 // Threads: one owner at a time; handed over through the inbox.
@@ -100,9 +104,55 @@ struct DestroyEnvelope {
 };
 using EnvelopePtr = std::unique_ptr<Envelope, DestroyEnvelope>;
 
+namespace detail {
+
 template <class T>
-inline constexpr PayloadType kPayloadType{
-    std::is_trivially_destructible_v<T> ? nullptr : +[](void* payload) noexcept { static_cast<T*>(payload)->~T(); }};
+constexpr PayloadType payload_type() {
+  PayloadType type{.destroy = nullptr, .encode = nullptr, .name = hash_of_name(kWireName<T>)};
+  if constexpr (!std::is_trivially_destructible_v<T>) {
+    type.destroy = [](void* payload) noexcept { static_cast<T*>(payload)->~T(); };
+  }
+  if constexpr (Encodable<T>) {
+    type.encode = [](const void* payload, Encoder& out) { encode_into(out, *static_cast<const T*>(payload)); };
+  }
+  return type;
+}
+
+}  // namespace detail
+
+template <class T>
+inline constexpr PayloadType kPayloadType = detail::payload_type<T>();
+
+// A value that came from another node; its bytes lie behind it. Decoded when somebody asks for it by its type.
+struct EncodedValue {
+  EncodedValue(std::uint64_t n, std::uint32_t s) : name(n), size(s) {}
+  EncodedValue(const EncodedValue&) = delete;
+  EncodedValue& operator=(const EncodedValue&) = delete;
+  ~EncodedValue();
+  std::span<const std::byte> bytes() const noexcept { return {reinterpret_cast<const std::byte*>(this + 1), size}; }
+  // The value, which stays here; null when the bytes are no T.
+  template <Encodable T>
+  T* as() {
+    static_assert(alignof(T) <= 16);
+    if (type == &kPayloadType<T>) return static_cast<T*>(value);
+    if (name != kPayloadType<T>.name || type != nullptr) return nullptr;
+    std::optional<T> decoded = decode<T>(bytes());
+    if (!decoded) return nullptr;
+    value = new (allocate(sizeof(T))) T(std::move(*decoded));
+    type = &kPayloadType<T>;
+    return static_cast<T*>(value);
+  }
+
+  const std::uint64_t name;  // hash of its type's kWireName
+  const std::uint32_t size;
+  void* value = nullptr;
+  const PayloadType* type = nullptr;  // of value
+};
+
+// Whether a message or a reply can go to another node: bytes, or a value whose type has a codec. Signals always can.
+bool can_leave(const Envelope& envelope) noexcept;
+// What travels in its stead: the same with its value encoded. REQUIRES: can_leave().
+EnvelopePtr to_travel(EnvelopePtr envelope);
 
 // What a process holds by name and gives up when it ends.
 struct Claim {
@@ -144,8 +194,18 @@ class Message {
   static constexpr std::size_t kBytesMax = UINT32_MAX;
   static Message of_bytes(std::span<const std::byte> bytes);
   static Message of_text(std::string_view text) { return of_bytes(std::as_bytes(std::span(text))); }
+  // A value that can go anywhere, as its type has a codec.
   template <class T>
   static Message of(T value) {
+    static_assert(Encodable<T>,
+                  "no codec can be found for this type, so it could not leave its node: see otp/codec.h; what stays "
+                  "there is sent as Message::local(value)");
+    return local(std::move(value));
+  }
+  // Any value. Without a codec it does not arrive at another node: sending it there has no effect, as if nobody were
+  // there, and a request is answered with crashed ("codec").
+  template <class T>
+  static Message local(T value) {
     static_assert(alignof(T) <= 16 && std::is_nothrow_move_constructible_v<T>);
     EnvelopePtr envelope(Envelope::create(EnvelopeKind::kValue, sizeof(T)));
     new (envelope->payload()) T(std::move(value));
@@ -169,14 +229,22 @@ class Message {
   // The value if it is a T, else null.
   template <class T>
   T* get_if() {
-    return kind() == EnvelopeKind::kValue && envelope_->type == &kPayloadType<T>
-               ? reinterpret_cast<T*>(envelope_->payload())
-               : nullptr;
+    if (kind() != EnvelopeKind::kValue) return nullptr;
+    if (envelope_->type == &kPayloadType<T>) return reinterpret_cast<T*>(envelope_->payload());
+    if constexpr (Encodable<T>) {
+      if (envelope_->type == &kPayloadType<EncodedValue>) [[unlikely]]
+        return reinterpret_cast<EncodedValue*>(envelope_->payload())->as<T>();
+    }
+    return nullptr;
   }
   template <class T>
   const T* get_if() const {
     return const_cast<Message*>(this)->get_if<T>();
   }
+
+  // What a guest, or a process of another node, is given: the bytes of a message of bytes, or the value as its codec
+  // writes it; nothing when it has none, and for signals.
+  std::optional<std::vector<std::byte>> encoded() const;
 
   // A message whose sender waits for an answer.
   bool is_request() const { return envelope_->is_request(); }

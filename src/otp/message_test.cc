@@ -51,22 +51,24 @@ TEST(Message, OfAValueIsFoundUnderItsOwnTypeOnly) {
 TEST(Message, OwnsItsValueAndDestroysItOnce) {
   const auto shared = std::make_shared<int>(1);
   {
-    Message message = Message::of(shared);
+    Message message = Message::local(shared);
     EXPECT_EQ(shared.use_count(), 2);
     Message moved = std::move(message);
     EXPECT_EQ(shared.use_count(), 2);
     EXPECT_EQ(*moved.get_if<std::shared_ptr<int>>(), shared);
   }
   EXPECT_EQ(shared.use_count(), 1);
-  Message unique = Message::of(std::make_unique<std::string>("only one"));
+  Message unique = Message::local(std::make_unique<std::string>("only one"));
   EXPECT_EQ(**unique.get_if<std::unique_ptr<std::string>>(), "only one");
 }
 
+struct alignas(16) Wide {
+  static constexpr bool kLocalOnly = true;
+  double parts[2];
+};
+
 TEST(Message, KeepsTheAlignmentOfItsValue) {
-  struct alignas(16) Wide {
-    double parts[2];
-  };
-  Message message = Message::of(Wide{{1, 2}});
+  Message message = Message::local(Wide{{1, 2}});
   EXPECT_EQ(reinterpret_cast<std::uintptr_t>(message.get_if<Wide>()) % 16, 0u);
   EXPECT_EQ(message.get_if<Wide>()->parts[1], 2);
 }
@@ -92,7 +94,7 @@ TEST(Message, OfASignalSaysWhoAndWhy) {
 
 TEST(Message, GivesItsEnvelopeAway) {
   const auto shared = std::make_shared<int>(1);
-  EnvelopePtr envelope = Message::of(shared).release();
+  EnvelopePtr envelope = Message::local(shared).release();
   EXPECT_EQ(shared.use_count(), 2);
   Message again(std::move(envelope));
   EXPECT_EQ(*again.get_if<std::shared_ptr<int>>(), shared);

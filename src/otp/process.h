@@ -116,7 +116,7 @@ namespace rusm::otp {
 
 // What most processes never need. Threads: the owner of the process.
 struct ProcessDetail {
-  Timer timer;  // ends the present wait
+  Timer timer;          // ends the present wait
   bool tagged = false;  // has an entry in the runtime's tags
   // Peer → 0 for a link, else the id of an unlink that the peer has not acknowledged.
   SmallMap<Pid, std::uint64_t> links;

@@ -334,11 +334,11 @@ TEST(Process, ItsEndFreesFrameMailboxAndInbox) {
   Node node;
   const Pid pid = node.runtime.spawn(hold, held);
   node.runtime.run_until_idle();
-  for (int i = 0; i < 5; ++i) node.runtime.send(pid, Message::of(held));
+  for (int i = 0; i < 5; ++i) node.runtime.send(pid, Message::local(held));
   node.runtime.run_until_idle();  // now in the mailbox
-  for (int i = 0; i < 5; ++i) node.runtime.send(pid, Message::of(held));
+  for (int i = 0; i < 5; ++i) node.runtime.send(pid, Message::local(held));
   node.runtime.exit(pid, Kind::kKill);
-  for (int i = 0; i < 5; ++i) node.runtime.send(pid, Message::of(held));
+  for (int i = 0; i < 5; ++i) node.runtime.send(pid, Message::local(held));
   EXPECT_EQ(held.use_count(), 17);
   node.runtime.run_until_idle();
   EXPECT_EQ(held.use_count(), 1);

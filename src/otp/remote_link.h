@@ -24,6 +24,7 @@ class RemoteLink {
 };
 
 // Joins two runtimes of one program: what one posts for the other's node number arrives there, at once or when told to.
+// Values travel encoded, as they would between programs.
 // For tests and for simulated clusters. One for each direction.
 // Threads: any thread.
 class MemoryLink final : public RemoteLink {

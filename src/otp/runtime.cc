@@ -157,6 +157,11 @@ bool Runtime::post(Pid to, EnvelopePtr envelope) noexcept {
       reject(to, std::move(envelope), ExitReason::Kind::kNoProc);
       return true;
     }
+    if (!can_leave(*envelope)) {
+      reject(to, std::move(envelope),
+             ExitReason::crashed("codec", "the message has no codec: it cannot go to another node"));
+      return false;
+    }
     RemoteLink* remote = remote_.load(std::memory_order_acquire);  // partner: set_remote
     if (remote != nullptr) envelope = remote->deliver(to, std::move(envelope));
     if (envelope) reject(to, std::move(envelope), ExitReason::Kind::kNoConnection);

@@ -166,7 +166,8 @@ class Runtime {
 
   // A request that was received and is sent on is an ordinary message: hand over its reply_to() to let another answer.
   void send(Pid to, Message message) noexcept { try_send(to, std::move(message)); }
-  // False when the receiver's mailbox is full, and the message is gone. True says nothing about its arrival.
+  // False when the receiver's mailbox is full, or the message cannot go to its node, and the message is gone. True says
+  // nothing about its arrival.
   bool try_send(Pid to, Message message) noexcept { return post(to, std::move(message).release_plain()); }
   // As OTP's exit/2 from outside. kKill cannot be trapped.
   void exit(Pid target, ExitReason reason) noexcept;

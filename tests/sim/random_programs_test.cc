@@ -421,7 +421,7 @@ std::vector<Pid> Simulation::living() {
 
 void Simulation::tell(Pid pid, std::move_only_function<void(Self&)> act) {
   Runtime& runtime = pid.node() == world_.here().node() ? world_.here() : world_.there();
-  runtime.send(pid, Message::of(Command{std::move(act)}));
+  runtime.send(pid, Message::local(Command{std::move(act)}));
 }
 
 // One side links or unlinks once more; the other's end must then be an EXIT or none, whoever ends. It could not be if

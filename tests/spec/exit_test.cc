@@ -304,13 +304,13 @@ TEST(X, Case6_FramesAndMailboxAreGoneBeforeAnyoneHearsOfTheEnd) {
     const Pid a = w.puppet(w.here());
     w.tell(a, [b](Self& self) { self.monitor(b); });
     w.run();
-    w.here().send(b, Message::of(shared));
+    w.here().send(b, Message::local(shared));
     EXPECT_EQ(shared.use_count(), 2);
     w.here().exit(b, Kind::kKill);
     while (w.seen(a).empty()) ASSERT_TRUE(w.step());
     EXPECT_EQ(alive, 0);
     EXPECT_EQ(shared.use_count(), 1) << "the mailbox outlived the process";
-    w.here().send(b, Message::of(shared));
+    w.here().send(b, Message::local(shared));
     EXPECT_EQ(shared.use_count(), 1) << "a message to the dead was kept";
   });
 }

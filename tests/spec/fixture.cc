@@ -61,7 +61,7 @@ Spawned World::stillborn_from(Self& parent, bool link, bool monitor, ExitReason 
 }
 
 void World::tell(Pid puppet, Act act) {
-  runtime_of(puppet).send(puppet, Message::of(Order{std::move(act)}));
+  runtime_of(puppet).send(puppet, Message::local(Order{std::move(act)}));
 }
 
 void World::tell_end(Pid puppet, ExitReason reason) {

@@ -186,5 +186,59 @@ TEST(L, Case8_ALinkOnItsWayIntoAProcessEndsAsWell) {
       kManySeeds);
 }
 
+// ── Values between nodes ─────────────────────────────────────────────────────────────────────────────────────────────
+
+struct Deposit {
+  int cents = 0;
+  std::string from;
+};
+struct Balance {};
+
+Routine account(Self& self) {
+  int cents = 0;
+  for (;;) {
+    Message message = co_await receive(self);
+    match(
+        message, [&](const Deposit& deposit) { cents += deposit.cents; },
+        [&](const Balance&, ReplyTo to) { self.reply(to, Message::of(cents)); });
+  }
+}
+
+Routine customer(Self& self, Pid bank, std::shared_ptr<Lines> lines) {
+  self.send(bank, Deposit{40, "cash"});
+  self.send(bank, Message::local(std::make_shared<int>(1)));
+  self.send(bank, Deposit{2, std::string(10'000, 'x')});
+  const std::expected<int, ExitReason> cents = co_await call<int>(self, bank, Balance());
+  lines->push_back(cents ? std::to_string(*cents) : cents.error().to_string());
+}
+
+TEST(Values, GoToOtherNodesAsTheirCodecWritesThem) {
+  for_seeds(On::kOneNodeAndTwo, [](World& w) {
+    const auto lines = std::make_shared<Lines>();
+    w.here().spawn(customer, w.there().spawn(account), lines);
+    w.run();
+    EXPECT_THAT(*lines, ElementsAre("42"));
+  });
+}
+
+TEST(Values, WithoutACodecStayAndSaySo) {
+  for_two_nodes([](World& w) {
+    const Pid a = w.puppet(w.here());
+    const Pid b = w.puppet(w.there());
+    const auto held = std::make_shared<int>(1);
+    PendingCall pending;
+    w.tell(a, [&](Self& self) {
+      EXPECT_FALSE(self.try_send(b, Message::local(held)));
+      self.ask(pending, b, Message::local(held));
+      self.send(b, Message::of_text("later"));
+    });
+    w.run();
+    EXPECT_TRUE(pending.done);
+    EXPECT_EQ(pending.failure.crash_kind(), "codec");
+    EXPECT_EQ(held.use_count(), 1);
+    EXPECT_THAT(w.seen(b), ElementsAre("later"));
+  });
+}
+
 }  // namespace
 }  // namespace rusm::otp::spec

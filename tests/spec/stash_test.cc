@@ -85,7 +85,7 @@ TEST(Stash, GoesWithItsProcess) {
     const auto lines = std::make_shared<Lines>();
     const Pid to = w.here().spawn(choosy, "word", lines);
     const Pid a = w.puppet(w.here());
-    w.tell(a, [to, held](Self& self) { self.send(to, Message::of(held)); });
+    w.tell(a, [to, held](Self& self) { self.send(to, Message::local(held)); });
     w.run();
     EXPECT_GT(held.use_count(), 1);
     w.here().exit(to, ExitReason::Kind::kKill);
