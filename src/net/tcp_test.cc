@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <future>
 #include <string>
 #include <thread>
@@ -23,12 +24,14 @@ constexpr auto kPatience = std::chrono::seconds(20);
 const Address kAnyPort = Address::ipv4(0x7f000001, 0);
 
 struct Node {
+  explicit Node(otp::EventHook* hook = nullptr)
+      : runtime({.workers = 2, .deterministic_seed = {}},
+                {.clock = clock, .entropy = entropy, .reactors = driver, .hook = hook}) {}
   SystemClock clock;
   SystemEntropy entropy;
   IoDriver driver;
   TcpTransport transport{driver};
-  otp::Runtime runtime{{.workers = 2, .deterministic_seed = {}},
-                       {.clock = clock, .entropy = entropy, .reactors = driver}};
+  otp::Runtime runtime;
 };
 
 IoResult write_bytes(Stream& stream, std::span<const std::byte> bytes) {
@@ -143,6 +146,76 @@ TEST(Tcp, BytesGoBothWaysUnderBackPressure) {
   EXPECT_EQ(sums.received, kBytes);
   EXPECT_TRUE(sums.in_order);
   EXPECT_EQ(sums.end, Io::kFinished);
+}
+
+// ── A node in trouble ────────────────────────────────────────────────────────────────────────────────────────────────
+
+class LongSteps final : public otp::EventHook {
+ public:
+  std::future<otp::Pid> reported() { return reported_.get_future(); }
+
+ private:
+  void on_long_step(otp::Pid pid, Nanoseconds) noexcept override {
+    if (!told_.exchange(true)) reported_.set_value(pid);
+  }
+  std::atomic<bool> told_{false};
+  std::promise<otp::Pid> reported_;
+};
+
+Routine loop_until(Self&, const std::atomic<bool>* release) {
+  while (!release->load(std::memory_order_relaxed)) {
+  }
+  co_return;
+}
+
+Routine receive_nothing(Self& self) {
+  (void)co_await otp::receive_if(self, [](const otp::Message& m) { return m.text() == "never"; });
+}
+
+Routine count_timers(Self& self, int timers, std::promise<int>* fired) {
+  for (int i = 0; i < timers; ++i) {
+    self.send_after((1 + i % 100) * kMillisecond, self.pid(), otp::Message::of(i));
+    if (i % 1000 == 999) co_await otp::yield(self);
+  }
+  for (int i = 0; i < timers; ++i) (void)co_await otp::receive(self);
+  fired->set_value(timers);
+}
+
+TEST(Tcp, AStuckLoopAFullMailboxAndManyTimersStopNobodyElse) {
+  constexpr int kTimers = 100'000;
+  constexpr std::uint64_t kBytes = 4 << 20;
+  LongSteps hook;
+  std::atomic<bool> release{false};
+  Node node(&hook);
+  std::future<otp::Pid> reported = hook.reported();
+  const otp::Pid stuck = node.runtime.spawn(loop_until, &release);
+  const otp::Pid full = node.runtime.spawn_with({.mailbox_messages_max = 1000}, receive_nothing);
+  while (node.runtime.try_send(full, otp::Message::of_text("one more"))) {
+  }
+  std::promise<int> fired;
+  auto all_fired = fired.get_future();
+  node.runtime.spawn(count_timers, kTimers, &fired);
+  auto acceptor = node.transport.listen(kAnyPort);
+  ASSERT_TRUE(acceptor);
+  auto stream = node.transport.connect((*acceptor)->local());
+  ASSERT_TRUE(stream);
+  node.runtime.spawn(echo_one, std::move(*acceptor));
+  std::promise<Sums> pumped;
+  auto done = pumped.get_future();
+  node.runtime.spawn(pump, std::move(*stream), kBytes, &pumped);
+
+  ASSERT_EQ(reported.wait_for(kPatience), std::future_status::ready);
+  EXPECT_EQ(reported.get(), stuck);
+  ASSERT_EQ(done.wait_for(kPatience), std::future_status::ready);
+  EXPECT_EQ(done.get().received, kBytes);
+  ASSERT_EQ(all_fired.wait_for(kPatience), std::future_status::ready);
+  EXPECT_EQ(all_fired.get(), kTimers);
+  EXPECT_TRUE(node.runtime.is_alive(stuck));
+  EXPECT_FALSE(node.runtime.try_send(full, otp::Message::of_text("one more")));
+  EXPECT_EQ(node.runtime.info(full)->mailbox_length, 1000u);
+  node.runtime.exit(full, otp::ExitReason::Kind::kKill);
+  EXPECT_TRUE(node.runtime.wait_for(full, 20 * kSecond).has_value());  // killed, or gone already
+  release.store(true);
 }
 
 // Waits until the peer's state is what is expected.

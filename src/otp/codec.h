@@ -8,7 +8,8 @@
 //   in order, which is what other languages' libraries make of a struct by default;
 // - a type for which Codec<T> is specialised.
 // What is decoded has to be default-constructible. An aggregate of another kind (with a base, an array in the C way, a
-// bit-field) that is sent within its node only says so, as nothing can find out: static constexpr bool kLocalOnly = true;
+// bit-field) that is sent within its node only says so, as nothing can find out: static constexpr bool kLocalOnly =
+// true;
 //
 // On its way a value carries its type's name, kWireName<T>: the name in the source with its namespaces, or what the
 // type says itself, so that it can be renamed and moved:

@@ -51,7 +51,11 @@ bool Process::drain_slow() noexcept {
       // Its room went with the tenant that it was meant for.
       runtime_->reject(Pid(runtime_->node(), pid().index(), envelope->generation), EnvelopePtr(envelope),
                        ExitReason::Kind::kNoProc);
-    } else if (is_signal(envelope->kind)) {
+      continue;
+    }
+    if (runtime_->traces_arrivals_) [[unlikely]]
+      runtime_->parts_.hook->on_arrival(pid(), *envelope);
+    if (is_signal(envelope->kind)) {
       act(EnvelopePtr(envelope));
     } else {
       if (envelope->is_request()) watch_us({envelope->reference, envelope->from});

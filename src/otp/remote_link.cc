@@ -30,6 +30,12 @@ bool MemoryLink::deliver_one() noexcept {
   return true;
 }
 
+std::pair<Pid, const Envelope*> MemoryLink::next() const noexcept {
+  const std::scoped_lock lock(mutex_);
+  if (queue_.empty()) return {Pid(), nullptr};
+  return {queue_.front().to, queue_.front().envelope.get()};
+}
+
 void MemoryLink::cut() noexcept {
   connected_.store(false, std::memory_order_release);
   const std::scoped_lock lock(mutex_);

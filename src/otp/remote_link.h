@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <mutex>
+#include <utility>
 
 #include "otp/message.h"
 #include "otp/pid.h"
@@ -38,6 +39,8 @@ class MemoryLink final : public RemoteLink {
   EnvelopePtr deliver(Pid to, EnvelopePtr envelope) noexcept override;
   // Hands over what has waited longest; false when nothing waits.
   bool deliver_one() noexcept;
+  // What deliver_one() hands over next, and to whom; null when nothing waits. For whoever delivers.
+  std::pair<Pid, const Envelope*> next() const noexcept;
   // Loses what is on its way. Tell the runtimes: Runtime::node_down.
   void cut() noexcept;
 
@@ -50,7 +53,7 @@ class MemoryLink final : public RemoteLink {
   Runtime& peer_;
   const Delivery delivery_;
   std::atomic<bool> connected_{true};
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::deque<Waiting> queue_;  // guarded by mutex_
 };
 

@@ -21,6 +21,7 @@ constexpr Nanoseconds kShutdownPoll = 5 * kMillisecond;
 Runtime::Runtime(RuntimeOptions options, RuntimeParts parts)
     : options_(options),
       parts_(parts),
+      traces_arrivals_(parts.hook != nullptr && parts.hook->traces_arrivals()),
       remote_(parts.remote),
       table_(*this, std::clamp<std::uint32_t>(options.processes_max, 1, Pid::kIndexMax + 1), parts.entropy.next_u64()) {
   RUSM_ASSERT(options.node <= Pid::kNodeMax, "a node number has 10 bits");

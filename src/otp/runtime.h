@@ -45,6 +45,10 @@ class EventHook {
   virtual void on_node(std::uint32_t /*node*/, bool /*up*/) noexcept {}
   // A native step has been running for `span` ns without an await; other workers go on meanwhile.
   virtual void on_long_step(Pid, Nanoseconds /*span*/) noexcept {}
+  // Whether on_arrival is wanted: asked once, when the runtime is built.
+  virtual bool traces_arrivals() const noexcept { return false; }
+  // A process takes an envelope out of its inbox: a signal acts next, a message goes to the mailbox.
+  virtual void on_arrival(Pid, const Envelope&) noexcept {}
 };
 
 // Sums over all workers since the start.
@@ -318,6 +322,7 @@ class Runtime {
   // Constant after construction.
   const RuntimeOptions options_;
   const RuntimeParts parts_;
+  const bool traces_arrivals_;
   std::atomic<RemoteLink*> remote_;
   ProcessTable table_;
   Registry registry_;

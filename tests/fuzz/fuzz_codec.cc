@@ -1,4 +1,5 @@
-// Decodes arbitrary bytes as a type of everything that has a codec; what was decoded is encoded and decoded to the same.
+// Decodes arbitrary bytes as a type of everything that has a codec; what was decoded is encoded and decoded to the
+// same.
 #include <cstdint>
 #include <cstdlib>
 #include <span>

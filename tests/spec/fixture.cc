@@ -19,8 +19,9 @@ std::string describe(const Message& message) {
   return "value";
 }
 
-World::World(std::uint64_t seed, bool two_nodes) : seed_(seed), entropy_(seed), random_(seed * 2 + 1) {
-  const RuntimeParts parts{.clock = clock_, .entropy = entropy_, .reactors = reactors_};
+World::World(std::uint64_t seed, bool two_nodes, EventHook* hook)
+    : seed_(seed), entropy_(seed), hook_(hook), random_(seed * 2 + 1) {
+  const RuntimeParts parts{.clock = clock_, .entropy = entropy_, .reactors = reactors_, .hook = hook_};
   nodes_.push_back(
       std::make_unique<Runtime>(RuntimeOptions{.node = two_nodes ? kHere : 0, .deterministic_seed = seed}, parts));
   if (two_nodes) add_there();
@@ -28,10 +29,10 @@ World::World(std::uint64_t seed, bool two_nodes) : seed_(seed), entropy_(seed), 
 
 // Between the nodes of every other world things take their time.
 void World::add_there() {
-  const RuntimeParts parts{.clock = clock_, .entropy = entropy_, .reactors = reactors_};
+  const RuntimeParts parts{.clock = clock_, .entropy = entropy_, .reactors = reactors_, .hook = hook_};
   nodes_.push_back(std::make_unique<Runtime>(
       RuntimeOptions{.node = kThere, .deterministic_seed = seed_ + links_.size() + 1}, parts));
-  const auto delivery = seed_ % 2 == 0 ? MemoryLink::Delivery::kOnDemand : MemoryLink::Delivery::kAtOnce;
+  const auto delivery = links_take_time(seed_) ? MemoryLink::Delivery::kOnDemand : MemoryLink::Delivery::kAtOnce;
   links_.push_back(std::make_unique<MemoryLink>(there(), delivery));
   links_.push_back(std::make_unique<MemoryLink>(here(), delivery));
   here().set_remote(links_[links_.size() - 2].get());
@@ -79,14 +80,30 @@ bool World::step() {
   const std::size_t first = random_.below(choices);
   for (std::size_t i = 0; i < choices; ++i) {
     const std::size_t at = (first + i) % choices;
-    if (at < nodes_.size() ? nodes_[at]->step() : links_[last_links + at - nodes_.size()]->deliver_one()) return true;
+    if (at < nodes_.size() ? nodes_[at]->step() : deliver(at - nodes_.size(), last_links)) return true;
   }
   return false;
+}
+
+bool World::deliver(std::size_t direction, std::size_t last_links) {
+  MemoryLink& link = *links_[last_links + direction];
+  const auto [to, envelope] = link.next();
+  if (tell_delivery_ && envelope != nullptr) tell_delivery_(to, *envelope);
+  return link.deliver_one();
 }
 
 void World::step_there_meanwhile() {
   if (!two_nodes()) return;
   for (std::uint64_t n = random_.below(8); n > 0; --n) there().step();
+}
+
+void World::go_on_around(const Runtime& busy) {
+  if (!two_nodes()) return;
+  Runtime& other = &busy == &here() ? there() : here();
+  for (std::uint64_t n = random_.below(6); n > 0; --n) {
+    const std::uint64_t choice = random_.below(3);
+    choice == 2 ? other.step() : deliver(choice, links_.size() - 2);
+  }
 }
 
 void World::run() {

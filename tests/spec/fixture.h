@@ -47,13 +47,19 @@ std::string describe(const Message& message);
 
 class World {
  public:
-  World(std::uint64_t seed, bool two_nodes);
+  // `hook`: of both nodes.
+  World(std::uint64_t seed, bool two_nodes, EventHook* hook = nullptr);
   ~World();
 
   // Two runtimes when the world has two nodes, else the same one twice.
   Runtime& here() { return *nodes_.front(); }
   Runtime& there() { return *nodes_.back(); }
   bool two_nodes() const { return nodes_.size() == 2; }
+  // What goes from node to node takes its time.
+  static bool links_take_time(std::uint64_t seed) { return seed % 2 == 0; }
+  // Told, from now on, what a link hands over, before it does.
+  using TellDelivery = std::function<void(Pid to, const Envelope& envelope)>;
+  void on_delivery(TellDelivery tell) { tell_delivery_ = std::move(tell); }
   SimulatedClock& clock() { return clock_; }
   Random& random() { return random_; }
 
@@ -77,6 +83,8 @@ class World {
   // In the middle of a step of a puppet of here(): the other node goes on for a while, as another thread would. With
   // one node nothing happens.
   void step_there_meanwhile();
+  // In the middle of a step of a process of `busy`: the other node and the links go on for a while.
+  void go_on_around(const Runtime& busy);
 
   void send(Pid from, Pid to, std::string text);  // told to `from`
   // Cuts the connection between the two nodes, and tells them; what was on its way is lost.
@@ -97,13 +105,16 @@ class World {
   static Routine die_at_once(Self& self, ExitReason reason);
   SpawnOptions options();
   void add_there();
+  bool deliver(std::size_t direction, std::size_t last_links);
   Runtime& runtime_of(Pid pid);
 
   const std::uint64_t seed_;
   SimulatedClock clock_;
   SeededEntropy entropy_;
   QuietReactorFactory reactors_;
+  EventHook* const hook_;
   Random random_;
+  TellDelivery tell_delivery_;
   std::map<Pid, Lines> seen_;
   std::map<Pid, std::string> ends_;
   std::vector<std::unique_ptr<MemoryLink>> links_;

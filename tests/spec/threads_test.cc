@@ -261,7 +261,7 @@ Routine churn(Self& self, int batches, Tally* tally) {
 }
 
 TEST_P(Threads, ChurnFiresEveryMonitorExactlyOnceAndLeavesNothing) {
-  constexpr int kProcesses = 200'000 / kScale;
+  constexpr int kProcesses = 1'000'000 / kScale;
   Tally tally;
   ThreadedNode node(GetParam());
   for (int i = 0; i < 8; ++i) node.runtime.spawn(churn, kProcesses / 50 / 8, &tally);
