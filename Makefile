@@ -4,6 +4,7 @@
 JOBS ?= $(shell nproc)
 CONFIG ?= examples/hello/rusm.toml
 SOAK_SECONDS ?= 300
+SOAK_SEEDS ?= 3000000
 
 .PHONY: help run build test bench check format soak clean setup
 
@@ -14,7 +15,8 @@ help:
 	@echo 'make bench     measure: build/release/rusm bench'
 	@echo 'make check     formatting, linters, and the tests under AddressSanitizer and ThreadSanitizer'
 	@echo 'make format    format the tree'
-	@echo 'make soak      serve under mixed load for SOAK_SECONDS=$(SOAK_SECONDS) s, watching answers, memory and descriptors'
+	@echo 'make soak      SOAK_SEEDS=$(SOAK_SEEDS) random programs against the model; then serve under mixed load for'
+	@echo '               SOAK_SECONDS=$(SOAK_SECONDS) s, watching answers, memory and descriptors'
 	@echo 'make clean     remove build/; what is kept under ~/.cache/rusm stays'
 	@echo 'JOBS=N limits how much runs at once ($(JOBS) here).'
 
@@ -53,7 +55,9 @@ format: setup
 	@tools/setup.sh check
 	tools/lint.sh --fix
 
-soak: build
+soak: build build/dev/build.ninja
+	cmake --build build/dev -j $(JOBS) --target rusm_sim
+	build/dev/tests/sim/rusm_sim --seeds $(SOAK_SEEDS) --jobs $(JOBS)
 	tools/soak.py --seconds $(SOAK_SECONDS) --binary build/release/rusm --config examples/hello/rusm.toml
 
 clean:

@@ -346,7 +346,7 @@ std::string explore(std::uint64_t first_seed, std::uint64_t count, Seen* seen, F
       for (const Instruction& instruction : small.instructions) {
         numbers += (numbers.empty() ? "" : ",") + std::to_string(instruction.number);
       }
-      return error + "\nshrunk to: " + execute(small, nullptr, fault) + "\n" + to_string(small) + "repeat with: rusm_sim --seed " +
+      return error + "\nshrunk to: " + execute(small, nullptr, fault) + "\n" + to_string(small) + "repeat with: build/dev/tests/sim/rusm_sim --seed " +
              std::to_string(seed) + (two_nodes ? " --two-nodes" : " --one-node") +
              (numbers.empty() ? "" : " --keep " + numbers);
     }

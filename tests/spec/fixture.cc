@@ -1,5 +1,7 @@
 #include "spec/fixture.h"
 
+#include <algorithm>
+
 namespace rusm::otp::spec {
 namespace {
 
@@ -17,6 +19,43 @@ std::string describe(const Message& message) {
   if (message.is_exit()) return "EXIT " + message.reason().to_string();
   if (message.is_down()) return "DOWN " + message.reason().to_string();
   return "value";
+}
+
+namespace {
+
+bool fits(std::string_view line, std::string_view pattern) {
+  if (!pattern.ends_with('*')) return line == pattern;
+  return line.starts_with(pattern.substr(0, pattern.size() - 1));
+}
+
+}  // namespace
+
+Script& Script::expect(std::string line) {
+  strict_ = true;
+  expected_.push_back(std::move(line));
+  return *this;
+}
+
+Script& Script::allow(std::string line) {
+  allowed_.push_back(std::move(line));
+  return *this;
+}
+
+Script& Script::disallow(std::string line) {
+  disallowed_.push_back(std::move(line));
+  return *this;
+}
+
+std::string Script::receive(const std::string& line) {
+  const auto fits_line = [&line](const std::string& pattern) { return fits(line, pattern); };
+  if (std::ranges::any_of(disallowed_, fits_line)) return "\"" + line + "\" is not allowed";
+  if (!expected_.empty() && fits_line(expected_.front())) {
+    expected_.pop_front();
+    return {};
+  }
+  if (!strict_ || std::ranges::any_of(allowed_, fits_line)) return {};
+  return "\"" + line + "\" comes, and expected is " +
+         (expected_.empty() ? std::string("nothing") : "\"" + expected_.front() + "\"");
 }
 
 World::World(std::uint64_t seed, bool two_nodes, EventHook* hook)
@@ -40,6 +79,9 @@ void World::add_there() {
 }
 
 World::~World() {
+  for (const auto& [pid, script] : scripts_) {
+    EXPECT_THAT(script.missing(), testing::IsEmpty()) << pid.to_string() << " did not receive what was expected";
+  }
   for (const auto& link : links_) link->cut();
 }
 
@@ -154,7 +196,11 @@ Routine World::perform(Self& self, World* world) {
     if (auto* order = message.get_if<Order>()) {
       order->act(self);
     } else {
-      world->seen_[self.pid()].push_back(describe(message));
+      std::string line = describe(message);
+      if (const auto script = world->scripts_.find(self.pid()); script != world->scripts_.end()) {
+        EXPECT_EQ(script->second.receive(line), "") << "at " << self.pid().to_string();
+      }
+      world->note(self.pid(), std::move(line));
     }
   }
 }

@@ -18,6 +18,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -44,6 +45,29 @@ using Lines = std::vector<std::string>;
 
 // "text" for messages of bytes, "EXIT reason" and "DOWN reason" for signals, "value" for other values.
 std::string describe(const Message& message);
+
+// What a puppet is to receive from now on, line by line as describe() writes it; a * at the end stands for any rest.
+// Held against each message when it is received, and against the world's end.
+class Script {
+ public:
+  // This, after all that was expected before. What is neither expected nor allowed fails from now on.
+  Script& expect(std::string line);
+  // This too, at any time and any number of times.
+  Script& allow(std::string line);
+  // Not this, whatever else is allowed.
+  Script& disallow(std::string line);
+
+  // What is wrong with receiving this; empty when nothing is.
+  std::string receive(const std::string& line);
+  // What was expected and has not come.
+  const std::deque<std::string>& missing() const { return expected_; }
+
+ private:
+  bool strict_ = false;
+  std::deque<std::string> expected_;
+  std::vector<std::string> allowed_;
+  std::vector<std::string> disallowed_;
+};
 
 class World {
  public:
@@ -95,6 +119,7 @@ class World {
   // What `puppet` has received so far, in order; also after its end.
   const Lines& seen(Pid puppet) { return seen_[puppet]; }
   void note(Pid puppet, std::string line) { seen_[puppet].push_back(std::move(line)); }
+  Script& script(Pid puppet) { return scripts_[puppet]; }
   // Why it ended; empty while it lives.
   std::string end_of(Pid puppet) const;
   bool alive(Pid puppet) const { return !ends_.contains(puppet); }
@@ -116,6 +141,7 @@ class World {
   Random random_;
   TellDelivery tell_delivery_;
   std::map<Pid, Lines> seen_;
+  std::map<Pid, Script> scripts_;
   std::map<Pid, std::string> ends_;
   std::vector<std::unique_ptr<MemoryLink>> links_;
   std::vector<std::unique_ptr<Runtime>> nodes_;  // first to go: their processes use the rest
