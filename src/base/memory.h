@@ -86,6 +86,11 @@ inline void deallocate_block(void* p, [[maybe_unused]] std::size_t bytes) noexce
   deallocate(p);
 }
 
+// Zeros, in huge pages where there are enough of them: for tables that are large and read at random. Not resident until
+// touched. Null when there is no memory. Threads: any thread.
+void* map_pages(std::size_t bytes) noexcept;
+void unmap_pages(void* pages, std::size_t bytes) noexcept;
+
 // Turns the calling thread's cache on for the life of the object, and empties it at the end.
 class BlockCacheScope {
  public:

@@ -5,6 +5,8 @@
 #include <new>
 #include <utility>
 
+#include "base/memory.h"
+
 namespace rusm::otp {
 
 void MessageTimer::put_repeat(Nanoseconds period, std::move_only_function<Message()> make) {
@@ -52,7 +54,7 @@ TimerTable::~TimerTable() {
     for (std::uint32_t at = 0; at < size_of(i); ++at) {
       if (segment[at].wheel.load(std::memory_order_relaxed) != nullptr) segment[at].drop_message();
     }
-    delete[] segment;
+    unmap_pages(segment, size_of(i) * sizeof(MessageTimer));
   }
 }
 
@@ -66,22 +68,25 @@ MessageTimer* TimerTable::acquire(FreeList* list) {
     if (list->empty()) {
       if (segments_used_ == 0 || unused_at_ == size_of(segments_used_ - 1)) {
         if (segments_used_ == kSegments) return nullptr;
-        auto* segment = new (std::nothrow) MessageTimer[size_of(segments_used_)];
-        if (segment == nullptr) return nullptr;
-        segments_[segments_used_++].store(segment, std::memory_order_release);
+        void* pages = map_pages(size_of(segments_used_) * sizeof(MessageTimer));
+        if (pages == nullptr) return nullptr;
+        segments_[segments_used_++].store(static_cast<MessageTimer*>(pages), std::memory_order_release);
         unused_at_ = 0;
       }
       MessageTimer* segment = segments_[segments_used_ - 1].load(std::memory_order_relaxed);
       for (std::uint32_t i = 0; i < kBatch; ++i, ++unused_at_) {
-        segment[unused_at_].id = begin_of(segments_used_ - 1) + unused_at_;
-        list->push_back(&segment[unused_at_]);
+        auto* timer = new (&segment[unused_at_]) MessageTimer;
+        timer->id.store(begin_of(segments_used_ - 1) + unused_at_, std::memory_order_relaxed);
+        list->push_back(timer);
       }
     }
   }
   MessageTimer* timer = list->back();
   list->pop_back();
   if (!list->empty()) __builtin_prefetch(list->back(), 1);  // the next one, likely to be wanted soon
-  timer->id += std::uint64_t{1} << kIndexBits;  // the next generation: 40 bits outlast any hand that keeps an id
+  // The next generation: 40 bits outlast any hand that keeps an id.
+  timer->id.store(timer->id.load(std::memory_order_relaxed) + (std::uint64_t{1} << kIndexBits),
+                  std::memory_order_relaxed);
   return timer;
 }
 
@@ -93,6 +98,25 @@ void TimerTable::release(MessageTimer* timer, FreeList* list) {
     free_.push_back(list->back());
     list->pop_back();
   }
+}
+
+void OwnedTimers::add(TimerId id, const TimerTable& table) {
+  constexpr std::size_t kFew = 8;
+  const std::size_t still = armed.load(std::memory_order_relaxed);
+  if (ids.size() >= kFew + 2 * still) {
+    if (still == 0) {
+      ids.clear();
+    } else {
+      std::erase_if(ids, [&table](TimerId other) { return !table.is_armed(other); });
+    }
+  }
+  ids.push_back(id);
+}
+
+bool TimerTable::is_armed(TimerId id) const noexcept {
+  const MessageTimer* timer = find(id);
+  return timer != nullptr && timer->id.load(std::memory_order_relaxed) == id.raw &&
+         timer->wheel.load(std::memory_order_relaxed) != nullptr;
 }
 
 MessageTimer* TimerTable::find(TimerId id) const noexcept {

@@ -22,11 +22,22 @@ struct TimerId {
   bool operator==(const TimerId&) const = default;
 };
 
+class TimerTable;
+
+// The timers that end with a process. Timers do not know their neighbours in it, so that firing one touches no other;
+// those that are no more are forgotten when they have become the larger part.
+// Threads: ids: the owner of the process; armed: any.
+struct OwnedTimers {
+  void add(TimerId id, const TimerTable& table);
+
+  std::vector<TimerId> ids;
+  std::atomic<std::size_t> armed{0};  // of ids
+};
+
 // A small message that can be copied byte by byte lies inside, any other in its envelope; one that repeats makes a new
 // one each time.
 // Threads: its wheel's lock while it is armed, else its owner.
-struct OwnedTimer : TimerLink {};  // in its owner's list
-struct MessageTimer : Timer, OwnedTimer {
+struct MessageTimer : Timer {
   struct Repeat {
     Nanoseconds period;
     std::move_only_function<Message()> make;
@@ -43,10 +54,7 @@ struct MessageTimer : Timer, OwnedTimer {
   // The next time of one that repeats, without those that were missed.
   Nanoseconds next_after(Nanoseconds now) const noexcept;
 
-  TimerLink& owned() noexcept { return static_cast<OwnedTimer&>(*this); }
-  static MessageTimer* of_owned(TimerLink* link) noexcept {
-    return static_cast<MessageTimer*>(static_cast<OwnedTimer*>(link));
-  }
+  OwnedTimers* owner = nullptr;  // lives as long as this is armed
 
  private:
   enum class Form : std::uint8_t { kInside, kEnvelope, kRepeat };
@@ -75,7 +83,7 @@ struct MessageTimer : Timer, OwnedTimer {
   bool firing = false;
   bool cancelled = false;  // meanwhile
 };
-static_assert(sizeof(MessageTimer) == 96);
+static_assert(sizeof(MessageTimer) == 88);
 
 // Threads: any thread.
 class TimerTable {
@@ -95,6 +103,8 @@ class TimerTable {
   void release(MessageTimer* timer, FreeList* list);
   // The timer that has, or had, this id; null when there never was one.
   MessageTimer* find(TimerId id) const noexcept;
+  // Whether it may still fire. May be true of one that is just being fired or cancelled.
+  bool is_armed(TimerId id) const noexcept;
 
  private:
   static constexpr std::uint32_t kIndexBits = 24;
@@ -105,6 +115,7 @@ class TimerTable {
   static constexpr std::uint32_t size_of(std::uint32_t segment) { return kFirst << segment; }
   static constexpr std::uint32_t begin_of(std::uint32_t segment) { return kFirst * ((1u << segment) - 1); }
 
+  // Memory that nobody has touched yet reads as timers that never were armed.
   std::array<std::atomic<MessageTimer*>, kSegments> segments_{};
   std::mutex mutex_;
   // Guarded by mutex_.

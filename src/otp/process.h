@@ -126,8 +126,7 @@ struct ProcessDetail {
   std::uint64_t unlink_ids = 0;
   SmallMap<std::uint32_t, std::monostate> nodes;  // others with whose processes there are, or were, links or monitors
   Ref<BlockingJob> blocking;                      // while it waits for one
-  TimerWheel* timers_home = nullptr;              // the one wheel of all its message timers
-  TimerLink timers;                               // message timers that end with it; under the lock of timers_home
+  OwnedTimers timers;                             // message timers that end with it
   std::unique_ptr<SmallMap<Reference, std::string>> watched_names;  // of monitors by name
   SmallMap<Claim, std::monostate> claims;
   Envelope* stash_head = nullptr;
@@ -191,7 +190,8 @@ class alignas(64) Process {
   // ── Timers: one that fires when its process has ended has no effect; with its owner all of them end, unless started
   //    by Runtime::send_after ──
   // Sends `message` to `to` once `span` ns have passed; never early. Timers of one process with the same deadline fire
-  // in the order in which they were started. Empty when TimerTable::kTimersMax are in use.
+  // in the order in which they were started, unless it moved to another worker between them. Empty when
+  // TimerTable::kTimersMax are in use.
   TimerId send_after(Nanoseconds span, Pid to, Message message);
   // The same with an exit signal from this process.
   TimerId exit_after(Nanoseconds span, Pid target, ExitReason reason);
@@ -376,6 +376,7 @@ inline void Process::give_room(const Envelope& message) noexcept {
 }
 
 inline EnvelopePtr Process::take(Envelope* previous, Envelope* envelope) noexcept {
+  __builtin_prefetch(envelope->next);  // in a long mailbox it has gone cold
   give_room(*envelope);
   envelope->counted = Envelope::Counted::kNowhere;  // it may be sent on
   (previous == nullptr ? mailbox_head_ : previous->next) = envelope->next;

@@ -306,10 +306,10 @@ class Runtime {
   MessageTimer* acquire_timer();
   TimerId arm(Process* owner, MessageTimer* timer, Nanoseconds span, Pid to);
   void end_timers(ProcessDetail& detail, Worker& worker) noexcept;
-  Worker* worker_of(const TimerWheel& wheel) noexcept;
   void give_back(MessageTimer* timer) noexcept;
-  // Wakes and posts what was due.
-  void deliver(std::vector<DueTimer>* due) noexcept;
+  // Wakes and posts what was due. `order`: room to sort in.
+  using DueOrder = std::pair<Nanoseconds, std::uint32_t>;
+  void deliver(std::vector<DueTimer>* due, std::vector<DueOrder>* order) noexcept;
   bool holds(Pid pid, const Claim& claim) noexcept;
   void release(Pid pid, const Claim& claim) noexcept;
   bool leave_group(std::string_view group, Pid pid) noexcept;

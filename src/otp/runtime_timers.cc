@@ -30,28 +30,16 @@ MessageTimer* Runtime::acquire_timer() {
 
 TimerId Runtime::arm(Process* owner, MessageTimer* timer, Nanoseconds span, Pid to) {
   const Nanoseconds deadline = deadline_after(clock().now(), span);
-  const TimerId id{timer->id};
+  const TimerId id{timer->id.load(std::memory_order_relaxed)};
   timer->pid = to;
+  timer->owner = owner != nullptr ? &owner->detail().timers : nullptr;
   Worker* worker = Worker::current_of(*this);
   Worker* home = worker != nullptr ? worker : workers_.front().get();
-  TimerLink* list = nullptr;
-  if (owner != nullptr) {
-    ProcessDetail& detail = owner->detail();
-    if (detail.timers_home == nullptr) detail.timers_home = &home->timers();
-    list = &detail.timers;
-    if (detail.timers_home != &home->timers()) home = worker_of(*detail.timers_home);
-  }
-  const bool first = home->timers().arm(timer, deadline, list);
+  if (timer->owner != nullptr) timer->owner->add(id, timers_);
+  const bool first = home->timers().arm(timer, deadline);
   // Sequentially consistent on both sides: either its worker sees the new deadline, or we that it sleeps.
   if (first && home != worker && home->parked_.load()) home->interrupt();
   return id;
-}
-
-Worker* Runtime::worker_of(const TimerWheel& wheel) noexcept {
-  for (const auto& worker : workers_) {
-    if (&worker->timers() == &wheel) return worker.get();
-  }
-  return nullptr;
 }
 
 std::optional<Nanoseconds> Runtime::cancel(TimerId id) noexcept {
@@ -70,20 +58,23 @@ void Runtime::give_back(MessageTimer* timer) noexcept {
 }
 
 void Runtime::end_timers(ProcessDetail& detail, Worker& worker) noexcept {
-  if (detail.timers_home == nullptr) return;
-  std::vector<MessageTimer*> cancelled;
-  detail.timers_home->cancel_all(&detail.timers, &cancelled);
-  for (MessageTimer* timer : cancelled) {
+  if (detail.timers.armed.load(std::memory_order_acquire) == 0) return;  // partner: TimerWheel::count_armed
+  for (const TimerId id : detail.timers.ids) {
+    MessageTimer* timer = timers_.find(id);
+    if (!TimerWheel::cancel(timer, id.raw)) continue;
     timer->drop_message();
     timers_.release(timer, &worker.free_timers);
   }
 }
 
-void Runtime::deliver(std::vector<DueTimer>* due) noexcept {
-  // The wheel's order is that of its ticks; within one the earlier deadline comes first.
-  const auto key = [](const DueTimer& timer) { return std::pair(timer.deadline, timer.order); };
-  if (!std::ranges::is_sorted(*due, {}, key)) std::ranges::sort(*due, {}, key);
-  for (DueTimer& timer : *due) {
+void Runtime::deliver(std::vector<DueTimer>* due, std::vector<DueOrder>* order) noexcept {
+  // The wheel's order is that of its ticks; within one the earlier deadline comes first, and of one deadline the one
+  // that was armed first.
+  order->clear();
+  for (const DueTimer& timer : *due) order->emplace_back(timer.deadline, order->size());
+  if (!std::ranges::is_sorted(*order)) std::ranges::sort(*order);
+  for (const auto& [deadline, index] : *order) {
+    DueTimer& timer = (*due)[index];
     if (timer.message) {
       post_unbounded(timer.pid, std::move(timer.message));
     } else if (timer.spent == nullptr) {

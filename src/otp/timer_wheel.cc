@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstddef>
 #include <utility>
 
 #include "otp/message_timer.h"
@@ -31,15 +32,21 @@ bool TimerWheel::enter(Timer* timer, Nanoseconds deadline) noexcept {
   return next_due_.load(std::memory_order_relaxed) < before;
 }
 
-void TimerWheel::arm(Timer* timer, Nanoseconds deadline) noexcept {
+bool TimerWheel::arm(Timer* timer, Nanoseconds deadline) noexcept {
   const std::scoped_lock lock(mutex_);
-  enter(timer, deadline);
+  return enter(timer, deadline);
 }
 
-bool TimerWheel::arm(MessageTimer* timer, Nanoseconds deadline, TimerLink* owner) noexcept {
+bool TimerWheel::arm(MessageTimer* timer, Nanoseconds deadline) noexcept {
   const std::scoped_lock lock(mutex_);
-  if (owner != nullptr) owner->push_back(timer->owned());
+  count_armed(timer, true);
   return enter(timer, deadline);
+}
+
+// After one less is counted the owner may be gone: release, partner: Runtime::end_timers.
+void TimerWheel::count_armed(MessageTimer* timer, bool more) noexcept {
+  if (timer->owner == nullptr) return;
+  timer->owner->armed.fetch_add(more ? 1 : SIZE_MAX, std::memory_order_release);
 }
 
 bool TimerWheel::cancel(Timer* timer) noexcept {
@@ -58,23 +65,15 @@ bool TimerWheel::cancel(MessageTimer* timer, std::uint64_t id) noexcept {
     const std::scoped_lock lock(wheel->mutex_);
     // It may have fired, and its memory serve another timer in another wheel by now.
     if (timer->wheel.load(std::memory_order_acquire) != wheel) continue;
-    if (timer->id != id || timer->cancelled) return false;
+    if (timer->id.load(std::memory_order_relaxed) != id || timer->cancelled) return false;
     return withdraw(timer);
-  }
-}
-
-void TimerWheel::cancel_all(TimerLink* owner, std::vector<MessageTimer*>* cancelled) {
-  const std::scoped_lock lock(mutex_);
-  while (!owner->empty()) {
-    MessageTimer* timer = MessageTimer::of_owned(owner->next);
-    if (withdraw(timer)) cancelled->push_back(timer);
   }
 }
 
 // False for one that is just firing: what is on its way may still arrive, nothing comes after it, and whoever delivers
 // it gives it back.
 bool TimerWheel::withdraw(MessageTimer* timer) noexcept {
-  timer->owned().unlink();
+  count_armed(timer, false);
   timer->cancelled = timer->firing;
   if (timer->firing) return false;
   leave(timer);
@@ -86,24 +85,51 @@ void TimerWheel::leave(Timer* timer) noexcept {
   timer->wheel.store(nullptr, std::memory_order_release);
 }
 
-// Level l holds timers whose tick differs from the present one in digit l (base 64) and in no higher one.
+int TimerWheel::Occupied::after(unsigned slot) const noexcept {
+  const auto above = [](std::uint64_t word, unsigned bit) { return bit == 63 ? 0 : word >> (bit + 1) << (bit + 1); };
+  const unsigned word = slot / 64;
+  if (const std::uint64_t rest = above(words_[word], slot % 64)) {
+    return static_cast<int>(word * 64 + static_cast<unsigned>(std::countr_zero(rest)));
+  }
+  const std::uint64_t words = above(summary_, word);
+  if (words == 0) return -1;
+  const auto next = static_cast<unsigned>(std::countr_zero(words));
+  return static_cast<int>(next * 64 + static_cast<unsigned>(std::countr_zero(words_[next])));
+}
+
+void TimerWheel::Prefetcher::step() noexcept {
+  Walk& walk = walks_[turn_++ % kLists];
+  if (walk.at == walk.head) {
+    const int next = wheel_.occupied_[0].after(last_slot_);
+    if (next < 0) return;
+    last_slot_ = static_cast<unsigned>(next);
+    walk.head = &wheel_.fine_[last_slot_];
+    walk.at = walk.head->next;
+  } else {
+    walk.at = walk.at->next;  // was fetched kLists steps ago
+  }
+  __builtin_prefetch(walk.at, 1);
+  __builtin_prefetch(reinterpret_cast<const std::byte*>(walk.at) + 64, 1);
+}
+
+// A level holds the timers whose tick differs from the present one in its digit and in no higher one.
 void TimerWheel::insert(Timer* timer) noexcept {
   // Behind what was armed before and still has to find its place.
   if (!spreading_.empty() && timer->empty()) return spreading_.push_back(*timer);
   std::uint64_t at = tick_of(timer->deadline);
   if (at <= tick_) at = tick_ + 1;
-  const auto level = static_cast<unsigned>((std::bit_width(at ^ tick_) - 1) / kSlotBits);
-  const auto slot = static_cast<unsigned>(at >> (level * kSlotBits)) & (kSlots - 1);
+  const int digits = std::bit_width(at ^ tick_) - 1;
+  const int level = digits < kFineBits ? 0 : 1 + (digits - kFineBits) / kSlotBits;
+  const unsigned place = slot_at(at, level);
   timer->unlink();
-  slots_[level][slot].push_back(*timer);
-  occupied_[level] |= std::uint64_t{1} << slot;
+  slot(level, place).push_back(*timer);
+  occupied_[static_cast<unsigned>(level)].set(place);
 }
 
 void TimerWheel::fire(Timer* timer, std::vector<DueTimer>* due) {
-  DueTimer& entry =
-      due->emplace_back(timer->deadline, timer->pid, nullptr, nullptr, static_cast<std::uint32_t>(due->size()));
+  DueTimer& entry = due->emplace_back(timer->deadline, timer->pid, nullptr, nullptr);
   timer->unlink();
-  if (timer->id != 0) {
+  if (timer->id.load(std::memory_order_relaxed) != 0) {
     auto* message_timer = static_cast<MessageTimer*>(timer);
     entry.spent = message_timer;
     if (message_timer->repeats()) {
@@ -111,7 +137,7 @@ void TimerWheel::fire(Timer* timer, std::vector<DueTimer>* due) {
       return;
     }
     entry.message = message_timer->take_message();
-    message_timer->owned().unlink();
+    count_armed(message_timer, false);
   }
   timer->wheel.store(nullptr, std::memory_order_release);  // from here on its owner may free it
 }
@@ -130,8 +156,10 @@ bool TimerWheel::rearm(MessageTimer* timer, Nanoseconds now) noexcept {
 void TimerWheel::advance(Nanoseconds now, std::vector<DueTimer>* due) {
   const std::scoped_lock lock(mutex_);
   const std::uint64_t target = static_cast<std::uint64_t>(now) >> kTickBits;
+  Prefetcher prefetcher(*this);
   for (int moves = 0; moves < kMovesMax;) {
     if (!overdue_.empty()) {
+      prefetcher.step();
       fire(static_cast<Timer*>(overdue_.next), due);
       ++moves;
     } else if (!spreading_.empty()) {
@@ -146,11 +174,10 @@ void TimerWheel::advance(Nanoseconds now, std::vector<DueTimer>* due) {
     } else if (level_ > 0) {
       // The slots that begin at this tick, coarsest first; in the finest all are due.
       const int level = --level_;
-      const int shift = level * kSlotBits;
-      if ((tick_ & ((std::uint64_t{1} << shift) - 1)) != 0) continue;
-      const auto slot = static_cast<unsigned>(tick_ >> shift) & (kSlots - 1);
-      (level == 0 ? overdue_ : spreading_).splice_back(slots_[static_cast<unsigned>(level)][slot]);
-      occupied_[static_cast<unsigned>(level)] &= ~(std::uint64_t{1} << slot);
+      if ((tick_ & ((std::uint64_t{1} << shift_of(level)) - 1)) != 0) continue;
+      const unsigned place = slot_at(tick_, level);
+      (level == 0 ? overdue_ : spreading_).splice_back(slot(level, place));
+      occupied_[static_cast<unsigned>(level)].clear(place);
     } else if (tick_ < target) {
       tick_ = std::min(target, next_occupied_tick());
       level_ = kLevels;
@@ -165,14 +192,10 @@ void TimerWheel::advance(Nanoseconds now, std::vector<DueTimer>* due) {
 std::uint64_t TimerWheel::next_occupied_tick() const noexcept {
   std::uint64_t best = UINT64_MAX;
   for (int level = 0; level < kLevels; ++level) {
-    const int shift = level * kSlotBits;
-    const int digit = static_cast<int>(tick_ >> shift) & (kSlots - 1);
-    const std::uint64_t later =
-        digit == kSlots - 1 ? 0 : occupied_[static_cast<unsigned>(level)] >> (digit + 1) << (digit + 1);
-    if (later == 0) continue;
-    const auto slot = static_cast<std::uint64_t>(std::countr_zero(later));
-    const std::uint64_t above = shift + kSlotBits >= 64 ? 0 : tick_ >> (shift + kSlotBits) << (shift + kSlotBits);
-    const std::uint64_t at = above | slot << shift;
+    const int next = occupied_[static_cast<unsigned>(level)].after(slot_at(tick_, level));
+    if (next < 0) continue;
+    const int above = shift_of(level + 1);
+    const std::uint64_t at = tick_ >> above << above | static_cast<std::uint64_t>(next) << shift_of(level);
     if (at < best) best = at;
   }
   return best;

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "base/entropy.h"
+#include "otp/message_timer.h"
 
 namespace rusm::otp {
 namespace {
@@ -35,8 +36,10 @@ std::vector<Pid> advance(TimerWheel& wheel, Nanoseconds now) {
 }
 
 TEST(TimerWheel, FiresNeverEarlyAndAtMostATickLate) {
-  for (const Nanoseconds span : {Nanoseconds{0}, Nanoseconds{1}, kTick, 63 * kTick, 64 * kTick, 65 * kTick, kSecond,
-                                 3600 * kSecond, 7 * 86400 * kSecond, 30 * 365 * 86400 * kSecond}) {
+  for (const Nanoseconds span :
+       {Nanoseconds{0}, Nanoseconds{1}, kTick, 63 * kTick, 64 * kTick, 65 * kTick, 4095 * kTick, 4096 * kTick,
+        4097 * kTick, 64 * 4096 * kTick - 1, 64 * 4096 * kTick, 64 * 4096 * kTick + 1, kSecond, 3600 * kSecond,
+        7 * 86400 * kSecond, 30 * 365 * 86400 * kSecond}) {
     TimerWheel wheel(kStart);
     Timer timer;
     timer.pid = pid_of(1);
@@ -152,6 +155,43 @@ TEST(TimerWheel, OfVeryManyTimersEachFiresOnce) {
       ++count;
     }
   }
+}
+
+TEST(OwnedTimers, ForgetWhatIsNoMore) {
+  TimerWheel wheel(0);
+  TimerTable table;
+  TimerTable::FreeList free;
+  OwnedTimers owner;
+  const auto start = [&](Nanoseconds deadline) {
+    MessageTimer* timer = table.acquire(&free);
+    timer->put_message(Message::of(1).release());
+    timer->owner = &owner;
+    owner.add(TimerId{timer->id.load()}, table);
+    wheel.arm(timer, deadline);
+    return timer;
+  };
+  std::vector<MessageTimer*> kept;
+  std::size_t most = 0;
+  for (int i = 0; i < 10'000; ++i) {
+    MessageTimer* timer = start(kSecond);
+    if (i % 100 == 0) {
+      kept.push_back(timer);
+      continue;
+    }
+    ASSERT_TRUE(TimerWheel::cancel(timer, timer->id.load()));
+    timer->drop_message();
+    table.release(timer, &free);
+    most = std::max(most, owner.ids.size() - 2 * kept.size());
+  }
+  EXPECT_LE(most, 20u);
+  EXPECT_EQ(owner.armed.load(), kept.size());
+  for (const MessageTimer* timer : kept) {
+    EXPECT_EQ(std::ranges::count(owner.ids, TimerId{timer->id.load()}), 1) << "one that is armed was forgotten";
+  }
+  std::vector<DueTimer> due;
+  wheel.advance(2 * kSecond, &due);
+  EXPECT_EQ(due.size(), kept.size());
+  EXPECT_EQ(owner.armed.load(), 0u);
 }
 
 // An owner arms and cancels in turn while another thread advances: each timer either fires or is cancelled.

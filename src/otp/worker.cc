@@ -226,7 +226,7 @@ Nanoseconds Worker::cpu_time() const noexcept {
 void Worker::fire_timers_of(Worker& worker, Nanoseconds now) noexcept {
   if (worker.timers_in_hand_.exchange(true, std::memory_order_acquire)) return;
   worker.timers_.advance(now, &due_);
-  runtime_.deliver(&due_);
+  runtime_.deliver(&due_, &due_order_);
   worker.timers_in_hand_.store(false, std::memory_order_release);
 }
 

@@ -145,6 +145,7 @@ class Worker {
   Nanoseconds watch_span_ = kWatchMin;
   Nanoseconds watch_at_ = 0;
   std::vector<DueTimer> due_;
+  std::vector<Runtime::DueOrder> due_order_;
   std::vector<Process*> deterministic_;  // runnable processes in deterministic mode
   struct Seen {
     std::uint64_t steps = 0;

@@ -321,9 +321,8 @@ std::string Execution::run() {
     model_.spawn(actors_.back());
   }
   world_.run_out();
-  model_.check_rest([this](Pid pid) {
-    return (pid.node() == world_.here().node() ? world_.here() : world_.there()).is_alive(pid);
-  });
+  model_.check_rest(
+      [this](Pid pid) { return (pid.node() == world_.here().node() ? world_.here() : world_.there()).is_alive(pid); });
   seen_->events += model_.events();
   return model_.error();
 }
@@ -341,14 +340,15 @@ std::string explore(std::uint64_t first_seed, std::uint64_t count, Seen* seen, F
       const Program program = make_program(seed, two_nodes);
       const std::string error = execute(program, seen, fault);
       if (error.empty()) continue;
-      const Program small = shrink(program, [&](const Program& less) { return !execute(less, nullptr, fault).empty(); });
+      const Program small =
+          shrink(program, [&](const Program& less) { return !execute(less, nullptr, fault).empty(); });
       std::string numbers;
       for (const Instruction& instruction : small.instructions) {
         numbers += (numbers.empty() ? "" : ",") + std::to_string(instruction.number);
       }
-      return error + "\nshrunk to: " + execute(small, nullptr, fault) + "\n" + to_string(small) + "repeat with: build/dev/tests/sim/rusm_sim --seed " +
-             std::to_string(seed) + (two_nodes ? " --two-nodes" : " --one-node") +
-             (numbers.empty() ? "" : " --keep " + numbers);
+      return error + "\nshrunk to: " + execute(small, nullptr, fault) + "\n" + to_string(small) +
+             "repeat with: build/dev/tests/sim/rusm_sim --seed " + std::to_string(seed) +
+             (two_nodes ? " --two-nodes" : " --one-node") + (numbers.empty() ? "" : " --keep " + numbers);
     }
   }
   return {};

@@ -126,9 +126,8 @@ void Model::delivered(Pid to, const Envelope& envelope) {
   ++events_;
   auto& wire = wires_[to.node()];
   const Sent real = sent_of(envelope);
-  const auto at = find_next(wire, wire.begin(), [&](const OnTheWire& next) {
-    return next.to == to && same(next.sent, real);
-  });
+  const auto at =
+      find_next(wire, wire.begin(), [&](const OnTheWire& next) { return next.to == to && same(next.sent, real); });
   if (at == wire.end()) {
     return fail("over the wire comes to " + to.to_string() + ": " + describe(real) + "; next should be: " +
                 (wire.empty() ? "nothing" : describe(wire.front().sent) + " to " + wire.front().to.to_string()));
@@ -146,8 +145,8 @@ void Model::arrived(Pid pid, const Envelope& envelope) {
   const Sent real = sent_of(envelope);
   const auto at = find_next(process.inbox, process.inbox.begin(), [&](const Sent& sent) { return same(sent, real); });
   if (at == process.inbox.end()) {
-    return fail(pid.to_string() + " is reached by: " + describe(real) + "; next should be: " +
-                (process.inbox.empty() ? "nothing" : describe(process.inbox.front())));
+    return fail(pid.to_string() + " is reached by: " + describe(real) +
+                "; next should be: " + (process.inbox.empty() ? "nothing" : describe(process.inbox.front())));
   }
   Sent sent = *at;
   sent.group = 0;
@@ -251,8 +250,7 @@ void Model::lose_node(Pid pid, std::uint32_t node) {
     post(pid.node(), peer, {.kind = Kind::kUnlink, .from = pid, .reference = unlinking, .group = group});
     if (!wanted) continue;
     if (process.traps) {
-      process.mailbox.push_back(
-          {.kind = Kind::kLinkExit, .from = peer, .reason = Why::kNoConnection, .group = group});
+      process.mailbox.push_back({.kind = Kind::kLinkExit, .from = peer, .reason = Why::kNoConnection, .group = group});
     } else {
       die(process, Why::kNoConnection);
     }
@@ -310,7 +308,8 @@ void Model::ended(Pid pid, const ExitReason& reason) {
     post(pid.node(), target.first, {.kind = Kind::kDemonitor, .from = pid, .reference = reference, .group = group});
   }
   for (const auto& [peer, unlinking] : process.links) {
-    if (unlinking == 0) post(pid.node(), peer, {.kind = Kind::kLinkExit, .from = pid, .reason = reason, .group = group});
+    if (unlinking == 0)
+      post(pid.node(), peer, {.kind = Kind::kLinkExit, .from = pid, .reason = reason, .group = group});
   }
   for (const auto& [reference, watcher] : process.watched_by) {
     post(pid.node(), watcher,
@@ -400,7 +399,8 @@ void Model::abandon(Pid pid) {
 void Model::register_name(Pid by, const std::string& name, Pid pid, bool taken) {
   doing(by);
   const bool may = pid.node() == by.node() && processes_[pid].alive && !names_.contains({by.node(), name});
-  if (taken != may) fail(by.to_string() + " registers \"" + name + "\" for " + pid.to_string() + (may ? " in vain" : ""));
+  if (taken != may)
+    fail(by.to_string() + " registers \"" + name + "\" for " + pid.to_string() + (may ? " in vain" : ""));
   if (may) names_[{by.node(), name}] = pid;
 }
 
@@ -433,8 +433,8 @@ void Model::received(Pid pid, const Message* message, const Wanted& wanted) {
     return wanted(sent) && same(sent, real) && sent.text == real.text;
   });
   if (at == process.mailbox.end()) {
-    return fail(pid.to_string() + " receives: " + describe(real) + "; and should: " +
-                (first == process.mailbox.end() ? "nothing" : describe(*first)));
+    return fail(pid.to_string() + " receives: " + describe(real) +
+                "; and should: " + (first == process.mailbox.end() ? "nothing" : describe(*first)));
   }
   process.mailbox.erase(at);
 }
@@ -494,8 +494,9 @@ void Model::check_rest(const std::function<bool(Pid)>& is_alive) {
     }
     for (const auto& [reference, watcher] : process.watched_by) {
       // A request that was received and never answered stays until its sender ends.
-      const bool wanted = alive_there(watcher) && (processes_.at(watcher).monitors.contains(reference) ||
-                                                   (processes_.at(watcher).call && processes_.at(watcher).call->reference == reference));
+      const bool wanted = alive_there(watcher) &&
+                          (processes_.at(watcher).monitors.contains(reference) ||
+                           (processes_.at(watcher).call && processes_.at(watcher).call->reference == reference));
       if (!wanted) fail(who + " is monitored by " + watcher.to_string() + ", which does not know");
     }
   }

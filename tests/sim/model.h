@@ -129,7 +129,7 @@ class Model {
   const bool takes_time_;
   std::map<Pid, Process> processes_;
   std::map<std::uint32_t, std::deque<OnTheWire>> wires_;        // by the node they lead to
-  std::map<std::pair<std::uint32_t, std::string>, Pid> names_;                // of each node
+  std::map<std::pair<std::uint32_t, std::string>, Pid> names_;  // of each node
   bool connected_ = true;
   int groups_ = 0;
   std::size_t events_ = 0;

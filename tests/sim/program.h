@@ -23,13 +23,13 @@ enum class Op : std::uint8_t {
   kSend,  // amount % 4 + 1 messages
   kSendName,
   kCall,
-  kReply,  // to a request that somebody, perhaps another, has received and not answered
+  kReply,     // to a request that somebody, perhaps another, has received and not answered
   kRegister,  // itself or another
   kUnregister,
-  kReceive,           // without a deadline: waits for the next if there is one to come
-  kReceiveFor,        // amount µs; some 0
-  kReceiveFrom,       // the first from the other, for amount µs
-  kReceiveDown,       // the first DOWN or EXIT, for amount µs
+  kReceive,      // without a deadline: waits for the next if there is one to come
+  kReceiveFor,   // amount µs; some 0
+  kReceiveFrom,  // the first from the other, for amount µs
+  kReceiveDown,  // the first DOWN or EXIT, for amount µs
   kYield,
   kSleep,
   kEnd,   // amount % 4: returns, throws, kill, its own words

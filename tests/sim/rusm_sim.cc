@@ -2,8 +2,8 @@
 //
 //   rusm_sim --seeds 1000000 --from 1
 //   rusm_sim --seed 374 --two-nodes --keep 14,22,34
-#include <atomic>
 #include <CLI/CLI.hpp>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <mutex>
@@ -32,7 +32,8 @@ int explore_all(std::uint64_t from, std::uint64_t count, unsigned jobs) {
   std::mutex mutex;
   Seen all;  // guarded by mutex
   const auto work = [&] {
-    for (std::uint64_t piece = next.fetch_add(kPiece); piece < count && !failed.load(); piece = next.fetch_add(kPiece)) {
+    for (std::uint64_t piece = next.fetch_add(kPiece); piece < count && !failed.load();
+         piece = next.fetch_add(kPiece)) {
       Seen seen;
       const std::string report = explore(from + piece, std::min(kPiece, count - piece), &seen);
       const std::scoped_lock lock(mutex);
