@@ -3,6 +3,8 @@
 
 JOBS ?= $(shell nproc)
 CONFIG ?= examples/hello/rusm.toml
+ROUNDS ?= 5
+SECONDS ?= 2
 SOAK_SECONDS ?= 300
 SOAK_SEEDS ?= 3000000
 
@@ -12,7 +14,7 @@ help:
 	@echo 'make run       build, then serve examples/hello on http://127.0.0.1:8080 (CONFIG=path/to/rusm.toml for another)'
 	@echo 'make build     the release binary: build/release/rusm'
 	@echo 'make test      build and run all tests'
-	@echo 'make bench     measure: build/release/rusm bench'
+	@echo 'make bench     measure, side by side with the peers in bench/peers; WORKLOADS="spawn ring" ROUNDS=5 SECONDS=2'
 	@echo 'make check     formatting, linters, and the tests under AddressSanitizer and ThreadSanitizer'
 	@echo 'make format    format the tree'
 	@echo 'make soak      SOAK_SEEDS=$(SOAK_SEEDS) random programs against the model; then serve under mixed load for'
@@ -41,7 +43,7 @@ test: build/dev/build.ninja
 
 bench: build
 	@tools/setup.sh bench
-	build/release/rusm bench $(WORKLOAD)
+	bench/compare.py --rounds $(ROUNDS) --seconds $(SECONDS) $(WORKLOADS)
 
 check: build/dev/build.ninja build/asan/build.ninja build/tsan/build.ninja
 	@tools/setup.sh check

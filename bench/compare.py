@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """Runs our workloads and other programs' in turn, in one series, and prints the ratios.
 
+    bench/compare.py                            # every workload, with the peers in bench/peers that are installed
     bench/compare.py --rounds 5 spawn pingpong
-    bench/compare.py --peers ~/peers --rounds 5 component-spawn http
 
 Machines are noisy and drift: what is compared runs interleaved (ours, peer, peer, ours, ...), and the table gives the
 best and the median of each and the median of the ratios round by round.
 
-A peer is a command that prints a JSON line with "value" (per second). Which peers there are is read from
-PEERS/peers.json: {"workload": [{"peer": "name", "command": "shell command run in PEERS"}, ...], ...}; for the workload
-"http" a peer is a server: {"peer": ..., "command": ..., "url": ...}, and wrk is the client for all alike.
+bench/peers/peers.json says which peers there are: {"workload": {"name": "PEER WORKLOAD [FIELD]", ...}, ...}, arguments
+of bench/peers/run; FIELD is what to take from its JSON line instead of "value". --peers FILE adds others: {"workload":
+[{"peer": "name", "command": "shell command, run in FILE's folder"}, ...]}; for the workload "http" such a peer is a
+server: {"peer": ..., "command": ..., "url": ...}, and wrk is the client for all alike.
 """
 
 import argparse
@@ -27,6 +28,7 @@ import urllib.error
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+PEERS = ROOT / "bench" / "peers"
 
 
 def last_json(text):
@@ -38,7 +40,9 @@ def last_json(text):
 
 def run_ours(workload, args):
     command = [args.binary, "bench", workload, "--seconds", str(args.seconds), "--json"] + args.ours
-    return last_json(subprocess.run(command, capture_output=True, text=True, check=True).stdout)["value"]
+    line = last_json(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    args.unit = line["unit"]
+    return line["value"]
 
 
 def wait_for(url, server, seconds=20):
@@ -55,7 +59,7 @@ def wait_for(url, server, seconds=20):
 
 
 def run_server(peer, args):
-    server = subprocess.Popen(peer["command"], shell=True, cwd=args.peers, stdout=subprocess.DEVNULL,
+    server = subprocess.Popen(peer["command"], shell=True, cwd=peer["folder"], stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         wait_for(peer["url"], server)
@@ -77,8 +81,33 @@ def run_server(peer, args):
 def run_peer(peer, args):
     if "url" in peer:
         return run_server(peer, args)
-    output = subprocess.run(peer["command"], shell=True, cwd=args.peers, capture_output=True, text=True, check=True)
-    return last_json(output.stdout)["value"]
+    output = subprocess.run(peer["command"], shell=True, cwd=peer["folder"], capture_output=True, text=True, check=True)
+    return last_json(output.stdout)[peer.get("field", "value")]
+
+
+def known_peers(args):
+    """What is compared with what: {workload: [peer]}, of the peers that are installed."""
+    peers, available = {}, {}
+    for workload, named in json.loads((PEERS / "peers.json").read_text()).items():
+        for name, arguments in named.items():
+            program, its_workload, *field = arguments.split()
+            if program not in available:
+                available[program] = subprocess.run([PEERS / "run", program, "available"]).returncode == 0
+                if not available[program]:
+                    print(f"bench: {program} is not installed and left out", file=sys.stderr)
+            if available[program]:
+                peer = {"peer": name, "command": f"./run {program} {its_workload}", "folder": PEERS}
+                peers.setdefault(workload, []).append(peer | ({"field": field[0]} if field else {}))
+    for file in args.peers:
+        for workload, more in json.loads(pathlib.Path(file).read_text()).items():
+            peers.setdefault(workload, []).extend(peer | {"folder": pathlib.Path(file).parent} for peer in more)
+    return peers
+
+
+def all_workloads(args):
+    listing = subprocess.run([args.binary, "bench"], capture_output=True, text=True, check=True).stdout
+    names = [line.split()[0] for line in listing.splitlines() if line.startswith("  ")]
+    return [name for name in names if name != "all"]
 
 
 def compare(workload, peers, args):
@@ -90,25 +119,28 @@ def compare(workload, peers, args):
             (ours if peer is None else theirs[peer["peer"]]).append(value)
             print(f"  round {number + 1}: {'rusm' if peer is None else peer['peer']:24} {value:14,.0f}", file=sys.stderr)
     load = os.getloadavg()[0]
-    print(f"\n{workload}: {args.rounds} rounds of {args.seconds} s, load average {load:.1f}")
-    print(f"| who | best /s | median /s | ours / theirs (best) | ours / theirs (median of rounds) |\n|---|---:|---:|---:|---:|")
-    print(f"| rusm | {max(ours):,.0f} | {statistics.median(ours):,.0f} | | |")
+    # Of bytes less is better.
+    best = min if args.unit.startswith("bytes") else max
+    print(f"\n{workload} ({args.unit}): {args.rounds} rounds of {args.seconds} s, load average {load:.1f}")
+    print("| who | best | median | ours / theirs (best) | ours / theirs (median of rounds) |\n|---|---:|---:|---:|---:|")
+    print(f"| rusm | {best(ours):,.0f} | {statistics.median(ours):,.0f} | | |")
     for name, values in theirs.items():
         ratio = statistics.median(a / b for a, b in zip(ours, values))
-        print(f"| {name} | {max(values):,.0f} | {statistics.median(values):,.0f} | {max(ours) / max(values):.2f} | {ratio:.2f} |")
+        print(f"| {name} | {best(values):,.0f} | {statistics.median(values):,.0f} | {best(ours) / best(values):.2f} | {ratio:.2f} |")
+    sys.stdout.flush()
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("workloads", nargs="+")
+    parser.add_argument("workloads", nargs="*", help="those of rusm bench; every one if none is named")
     parser.add_argument("--binary", default=str(ROOT / "build/release/rusm"))
-    parser.add_argument("--peers", default=os.environ.get("RUSM_PEERS", "."), help="folder with peers.json")
+    parser.add_argument("--peers", action="append", default=[], metavar="FILE", help="further peers")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--ours", type=shlex.split, default=[], help="further options for rusm bench")
     args = parser.parse_args()
-    known = json.loads((pathlib.Path(args.peers) / "peers.json").read_text())
-    for workload in args.workloads:
+    known = known_peers(args)
+    for workload in args.workloads or all_workloads(args):
         compare(workload, known.get(workload, []), args)
 
 

@@ -50,6 +50,10 @@ rust-web-src              Rust standard library for guests
 '
 readonly packages_bench='
 wrk                       HTTP load
+erlang-base               peer: Erlang/OTP
+golang-go                 peer: Go
+libcaf-dev                peer: C++ Actor Framework
+g++                       peer: C++ Actor Framework
 '
 readonly packages_check='
 clang-format-22           formatting

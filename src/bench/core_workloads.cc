@@ -199,6 +199,45 @@ Result<Measurement> pingpong_many(const Options& options) {
   return exchange(node, 2 * node.runtime.workers(), options.span(), false, &exchanged);
 }
 
+namespace {
+
+Result<Measurement> four_pairs(const Options& options) {
+  BenchNode node(options);
+  Exchanged exchanged;
+  return exchange(node, 4, options.span(), false, &exchanged);
+}
+
+// In turns, so that a machine that drifts does not decide; 100: as fast as one worker.
+Result<Measurement> measure_scaling(const Options& options, Result<Measurement> (*workload)(const Options&)) {
+  constexpr int kTurns = 4;
+  Options one = options;
+  Options all = options;
+  one.seconds = all.seconds = options.seconds / (2 * kTurns);
+  one.workers = 1;
+  double with_one = 0;
+  double with_all = 0;
+  unsigned workers = 0;
+  for (int turn = 0; turn < kTurns; ++turn) {
+    const Result<Measurement> single = workload(one);
+    const Result<Measurement> many = workload(all);
+    if (!single || !many) return single ? many : single;
+    with_one += single->value;
+    with_all += many->value;
+    workers = many->workers;
+  }
+  return Measurement{.value = 100 * with_all / with_one, .unit = "percent of one worker", .workers = workers};
+}
+
+}  // namespace
+
+Result<Measurement> scaling_spawn(const Options& options) {
+  return measure_scaling(options, spawn);
+}
+
+Result<Measurement> scaling_pairs(const Options& options) {
+  return measure_scaling(options, four_pairs);
+}
+
 Result<Measurement> fanin(const Options& options) {
   BenchNode node(options);
   double messages = 0;

@@ -75,6 +75,8 @@ const std::vector<Workload>& workloads() {
       {"spawn", "native processes that start and end, spawners on every worker", spawn},
       {"pingpong", "messages between one pair of native processes; percentiles are round trips", pingpong},
       {"pingpong-many", "messages between two pairs for each worker", pingpong_many},
+      {"scaling-spawn", "`spawn` with all workers, in percent of one", scaling_spawn},
+      {"scaling-pairs", "four pairs with all workers, in percent of one", scaling_pairs},
       {"fanin", "messages from 8 producers to one consumer", fanin},
       {"ring", "hops of one token around 1,000 processes", ring},
       {"call", "calls from one process to another; percentiles are round trips", call_empty},
