@@ -41,7 +41,7 @@ class MemoryLink final : public RemoteLink {
   bool deliver_one() noexcept;
   // What deliver_one() hands over next, and to whom; null when nothing waits. For whoever delivers.
   std::pair<Pid, const Envelope*> next() const noexcept;
-  // Loses what is on its way. Tell the runtimes: Runtime::node_down.
+  // Loses what is on its way, and touches the peer no more. Tell the runtimes: Runtime::node_down.
   void cut() noexcept;
 
  private:
