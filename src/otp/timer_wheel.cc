@@ -176,6 +176,7 @@ void TimerWheel::advance(Nanoseconds now, std::vector<DueTimer>* due) {
       const int level = --level_;
       if ((tick_ & ((std::uint64_t{1} << shift_of(level)) - 1)) != 0) continue;
       const unsigned place = slot_at(tick_, level);
+      prefetcher.leave(slot(level, place));
       (level == 0 ? overdue_ : spreading_).splice_back(slot(level, place));
       occupied_[static_cast<unsigned>(level)].clear(place);
     } else if (tick_ < target) {

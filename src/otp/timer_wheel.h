@@ -134,6 +134,12 @@ class TimerWheel {
    public:
     explicit Prefetcher(const TimerWheel& wheel) : wheel_(wheel), last_slot_(wheel.slot_at(wheel.tick_, 0)) {}
     void step() noexcept;
+    // The slot's timers are about to fire: from then on each may be gone.
+    void leave(const TimerLink& slot) noexcept {
+      for (Walk& walk : walks_) {
+        if (walk.head == &slot) walk = {};
+      }
+    }
 
    private:
     static constexpr int kLists = 4;  // at once: one list alone is a chain of misses
