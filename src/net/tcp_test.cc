@@ -162,11 +162,32 @@ class LongSteps final : public otp::EventHook {
   std::promise<otp::Pid> reported_;
 };
 
-Routine loop_until(Self&, const std::atomic<bool>* release) {
+// Sets timers, of which its own wheel has charge, and then never awaits again.
+Routine loop_until(Self& self, otp::Pid counts, int timers, const std::atomic<bool>* release) {
+  for (int i = 0; i < timers; ++i) self.send_after((1 + i % 100) * kMillisecond, counts, otp::Message::of(i + 1));
+  self.send_every(kMillisecond, counts, 0);
   while (!release->load(std::memory_order_relaxed)) {
   }
   co_return;
 }
+
+// Until as many have come, and repeated ones besides.
+Routine count_from_outside(Self& self, int timers, std::promise<void>* fired) {
+  int once = 0;
+  int again = 0;
+  while (once < timers || again < 100) {
+    const otp::Message message = co_await otp::receive(self);
+    const int* number = message.get_if<int>();
+    *number == 0 ? ++again : ++once;
+  }
+  fired->set_value();
+}
+
+// Lets the stuck one go, whatever the test comes to.
+struct Release {
+  ~Release() { flag.store(true); }
+  std::atomic<bool>& flag;
+};
 
 Routine receive_nothing(Self& self) {
   (void)co_await otp::receive_if(self, [](const otp::Message& m) { return m.text() == "never"; });
@@ -184,24 +205,29 @@ Routine count_timers(Self& self, int timers, std::promise<int>* fired) {
 TEST(Tcp, AStuckLoopAFullMailboxAndManyTimersStopNobodyElse) {
   constexpr int kTimers = 100'000;
   constexpr std::uint64_t kBytes = 4 << 20;
+  constexpr int kStuckTimers = 1000;
   LongSteps hook;
   std::atomic<bool> release{false};
-  Node node(&hook);
+  std::promise<void> stuck_fired;
+  std::promise<int> fired;
+  std::promise<Sums> pumped;
+  auto all_stuck_fired = stuck_fired.get_future();
+  auto all_fired = fired.get_future();
+  auto done = pumped.get_future();
   std::future<otp::Pid> reported = hook.reported();
-  const otp::Pid stuck = node.runtime.spawn(loop_until, &release);
+  Node node(&hook);
+  const Release at_the_end{release};
+  const otp::Pid counts = node.runtime.spawn(count_from_outside, kStuckTimers, &stuck_fired);
+  const otp::Pid stuck = node.runtime.spawn(loop_until, counts, kStuckTimers, &release);
   const otp::Pid full = node.runtime.spawn_with({.mailbox_messages_max = 1000}, receive_nothing);
   while (node.runtime.try_send(full, otp::Message::of_text("one more"))) {
   }
-  std::promise<int> fired;
-  auto all_fired = fired.get_future();
   node.runtime.spawn(count_timers, kTimers, &fired);
   auto acceptor = node.transport.listen(kAnyPort);
   ASSERT_TRUE(acceptor);
   auto stream = node.transport.connect((*acceptor)->local());
   ASSERT_TRUE(stream);
   node.runtime.spawn(echo_one, std::move(*acceptor));
-  std::promise<Sums> pumped;
-  auto done = pumped.get_future();
   node.runtime.spawn(pump, std::move(*stream), kBytes, &pumped);
 
   ASSERT_EQ(reported.wait_for(kPatience), std::future_status::ready);
@@ -210,12 +236,12 @@ TEST(Tcp, AStuckLoopAFullMailboxAndManyTimersStopNobodyElse) {
   EXPECT_EQ(done.get().received, kBytes);
   ASSERT_EQ(all_fired.wait_for(kPatience), std::future_status::ready);
   EXPECT_EQ(all_fired.get(), kTimers);
+  ASSERT_EQ(all_stuck_fired.wait_for(kPatience), std::future_status::ready) << "the stuck one's own timers";
   EXPECT_TRUE(node.runtime.is_alive(stuck));
   EXPECT_FALSE(node.runtime.try_send(full, otp::Message::of_text("one more")));
   EXPECT_EQ(node.runtime.info(full)->mailbox_length, 1000u);
   node.runtime.exit(full, otp::ExitReason::Kind::kKill);
   EXPECT_TRUE(node.runtime.wait_for(full, 20 * kSecond).has_value());  // killed, or gone already
-  release.store(true);
 }
 
 // Waits until the peer's state is what is expected.

@@ -100,6 +100,12 @@ bool Decoder::number(int bytes, std::uint64_t* value) {
   return true;
 }
 
+bool Decoder::charge(std::size_t bytes) noexcept {
+  if (bytes > memory_) return fail();
+  memory_ -= bytes;
+  return true;
+}
+
 bool Decoder::nil() {
   if (!next_is_nil()) return fail();
   in_ = in_.subspan(1);

@@ -1,9 +1,9 @@
 // Codec: how values leave their node, and how guests see them: as MessagePack (its specification of 2013).
 //
 // A type has a codec when it is
-// - bool, a number, an enumeration, std::string, std::vector<std::byte> (binary), Pid, ExitReason;
-// - std::optional (nil: empty), std::vector, std::array, std::pair, std::tuple, std::map, std::unordered_map,
-//   std::variant ([index, value]), std::monostate (nil) of such;
+// - bool, a number, a scoped enumeration (any number of its underlying type is let through), std::string, std::vector<std::byte> (binary), Pid, ExitReason;
+// - std::optional (nil: empty), std::vector, std::array, std::pair, std::tuple, std::map, std::variant
+//   ([index, value]), std::monostate (nil) of such; no hash maps, as a stranger could choose keys that collide;
 // - an aggregate without bases and without arrays in the C way, all of whose fields have one: the array of its fields
 //   in order, which is what other languages' libraries make of a struct by default;
 // - a type for which Codec<T> is specialised.
@@ -11,8 +11,9 @@
 // bit-field) that is sent within its node only says so, as nothing can find out: static constexpr bool kLocalOnly =
 // true;
 //
-// On its way a value carries its type's name, kWireName<T>: the name in the source with its namespaces, or what the
-// type says itself, so that it can be renamed and moved:
+// On its way a value carries its type's name, kWireName<T>: as the compiler spells it, so that both sides should be built
+// by one compiler, and types of one name in the unnamed namespaces of two files are not told apart. Or what the type says
+// itself, so that it can be renamed and moved, and other compilers and languages know it:
 //   struct Deposit { static constexpr std::string_view kWireName = "bank.deposit"; int cents; };
 #pragma once
 
@@ -28,7 +29,6 @@
 #include <string_view>
 #include <tuple>
 #include <type_traits>
-#include <unordered_map>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -54,6 +54,7 @@ class Encoder {
   void map(std::size_t size) { head(size, 0x80, 15, 0xde); }
 
   std::span<const std::byte> bytes() const noexcept { return out_; }
+  std::vector<std::byte> take() && { return std::move(out_); }
 
  private:
   void put(unsigned byte) { out_.push_back(static_cast<std::byte>(byte)); }
@@ -68,7 +69,7 @@ class Encoder {
 // when something else stands there, or nothing. Threads: one owner.
 class Decoder {
  public:
-  explicit Decoder(std::span<const std::byte> in) : in_(in) {}
+  explicit Decoder(std::span<const std::byte> in) : in_(in), memory_(kMemoryFree + in.size() * kMemoryFactor) {}
 
   bool nil();
   bool boolean(bool* value);
@@ -78,13 +79,19 @@ class Decoder {
   bool real(double* value);
   bool text(std::string_view* value);
   bool binary(std::span<const std::byte>* value);
-  // At most as many elements as there are bytes left: a size may be trusted for an allocation.
+  // At most as many elements as there are bytes left.
   bool array(std::size_t* size);
   bool map(std::size_t* size);
+  // For what the next element takes in memory; false when the bytes are too few to justify all that was asked for:
+  // a short message does not become a large value.
+  bool charge(std::size_t bytes) noexcept;
   bool next_is_nil() const noexcept { return !in_.empty() && in_.front() == std::byte{0xc0}; }
   bool at_end() const noexcept { return in_.empty(); }
 
  private:
+  static constexpr std::size_t kMemoryFree = 64 * 1024;
+  static constexpr std::size_t kMemoryFactor = 16;
+
   bool fail() noexcept {
     in_ = {};
     return false;
@@ -95,11 +102,13 @@ class Decoder {
   bool head(unsigned fixed, unsigned fixed_mask, unsigned type8, unsigned type16, std::size_t* size);
 
   std::span<const std::byte> in_;
+  std::size_t memory_;  // that may still be charged
 };
 
 // To be specialised with
 //   static void encode(Encoder& out, const T& value);
 //   static bool decode(Decoder& in, T* value);  // false: it is not a T
+// An exception of either counts as: it cannot be encoded, or is not a T.
 // A type that contains itself needs one of its own, which limits its depth.
 template <class T>
 struct Codec;
@@ -195,7 +204,7 @@ template <Encodable T>
 std::vector<std::byte> encode(const T& value) {
   Encoder out;
   detail::encode_into(out, value);
-  return {out.bytes().begin(), out.bytes().end()};
+  return std::move(out).take();
 }
 // Nothing when the bytes are not one T and only that.
 template <Encodable T>
@@ -233,7 +242,7 @@ struct Codec<T> {
       }
     }();
     *value = static_cast<T>(wide);
-    return fine && std::in_range<T>(wide);
+    return fine && static_cast<decltype(wide)>(*value) == wide;
   }
 };
 
@@ -250,7 +259,7 @@ struct Codec<T> {
 };
 
 template <class T>
-  requires std::is_enum_v<T>
+  requires std::is_scoped_enum_v<T>
 struct Codec<T> {
   using Number = std::underlying_type_t<T>;
   static void encode(Encoder& out, T value) { Codec<Number>::encode(out, static_cast<Number>(value)); }
@@ -296,9 +305,17 @@ struct Codec<ExitReason> {
   static bool decode(Decoder& in, ExitReason* value);
 };
 
+namespace detail {
+template <class T>
+inline constexpr bool kMayBeNil = std::is_same_v<T, std::monostate>;
+template <class T>
+inline constexpr bool kMayBeNil<std::optional<T>> = true;
+}  // namespace detail
+
+// Of a T whose own codec never writes nil.
 template <Encodable T>
 struct Codec<std::optional<T>> {
-  static_assert(!std::is_same_v<T, std::monostate>, "both of its states would be nil");
+  static_assert(!detail::kMayBeNil<T>, "nil would be both of its states");
   static void encode(Encoder& out, const std::optional<T>& value) {
     value ? detail::encode_into(out, *value) : out.nil();
   }
@@ -320,7 +337,7 @@ struct Codec<std::vector<T>> {
     value->clear();
     for (std::size_t i = 0; fine && i < size; ++i) {
       T element{};
-      fine = detail::decode_from(in, &element);
+      fine = in.charge(sizeof(T)) && detail::decode_from(in, &element);
       value->push_back(std::move(element));
     }
     return fine;
@@ -371,7 +388,8 @@ struct MapCodec {
     for (std::size_t i = 0; fine && i < size; ++i) {
       typename Map::key_type key{};
       typename Map::mapped_type mapped{};
-      fine = decode_from(in, &key) && decode_from(in, &mapped);
+      constexpr std::size_t kNodeBytes = 64;
+      fine = in.charge(kNodeBytes + sizeof(key) + sizeof(mapped)) && decode_from(in, &key) && decode_from(in, &mapped);
       if (fine) value->insert_or_assign(std::move(key), std::move(mapped));
     }
     return fine;
@@ -388,8 +406,6 @@ template <Encodable... T>
 struct Codec<std::tuple<T...>> : detail::TupleCodec<std::tuple<T...>> {};
 template <Encodable K, Encodable V, class... Rest>
 struct Codec<std::map<K, V, Rest...>> : detail::MapCodec<std::map<K, V, Rest...>> {};
-template <Encodable K, Encodable V, class... Rest>
-struct Codec<std::unordered_map<K, V, Rest...>> : detail::MapCodec<std::unordered_map<K, V, Rest...>> {};
 
 template <Encodable... T>
 struct Codec<std::variant<T...>> {

@@ -5,6 +5,7 @@
 
 #include <limits>
 #include <memory>
+#include <stdexcept>
 #include <nlohmann/json.hpp>
 
 #include "otp/message.h"
@@ -47,7 +48,7 @@ struct Everything {
   std::pair<int, std::string> pair;
   std::tuple<int, double> tuple;
   std::map<std::string, int> map;
-  std::unordered_map<std::string, bool> hash;
+  std::map<std::string, bool> flags;
   std::variant<int, std::string, std::monostate> variant;
   bool operator==(const Everything&) const = default;
 };
@@ -71,7 +72,7 @@ Everything everything() {
           .pair = {4, "four"},
           .tuple = {5, 5.5},
           .map = {{"a", 1}, {"b", 2}},
-          .hash = {{"x", true}},
+          .flags = {{"x", true}},
           .variant = "word"};
 }
 
@@ -168,6 +169,15 @@ TEST(Codec, ASizeThatCannotBeIsRefusedBeforeMemoryIsTaken) {
   }
 }
 
+TEST(Codec, AShortMessageDoesNotBecomeALargeValue) {
+  // A million empty maps and texts, of one byte each.
+  std::vector<std::byte> bytes = {std::byte{0xdd}, std::byte{0}, std::byte{0x0f}, std::byte{0x42}, std::byte{0x40}};
+  bytes.resize(bytes.size() + 1'000'000, std::byte{0x80});
+  EXPECT_EQ((decode<std::vector<std::map<int, int>>>(bytes)), std::nullopt);
+  std::ranges::fill(bytes.begin() + 5, bytes.end(), std::byte{0x05});
+  EXPECT_TRUE(decode<std::vector<int>>(bytes).has_value());
+}
+
 TEST(Codec, ReasonsKeepWhatTheySay) {
   for (const ExitReason& reason :
        {ExitReason(), ExitReason(ExitReason::Kind::kKilled), ExitReason::other("own words"),
@@ -218,8 +228,9 @@ TEST(Codec, WireNamesAreTheSourcesOrTheTypesOwn) {
 // ── Values on their way ──────────────────────────────────────────────────────────────────────────────────────────────
 
 Message travel(Message message) {
-  EXPECT_TRUE(can_leave(message.envelope()));
-  return Message(to_travel(std::move(message).release()));
+  EnvelopePtr envelope = std::move(message).release();
+  EXPECT_TRUE(encode_for_travel(&envelope));
+  return Message(std::move(envelope));
 }
 
 TEST(Travel, AValueIsThereUnderItsTypeAgain) {
@@ -251,6 +262,35 @@ TEST(Travel, BytesOfAnotherShapeAreNoValue) {
   Message message = travel(Message::of(CodecTestNamed{5}));
   EXPECT_EQ(message.get_if<OfTheSameName>(), nullptr);
   EXPECT_EQ(message.get_if<CodecTestNamed>()->number, 5);
+}
+
+struct Throws {
+  int number = 0;
+};
+
+}  // namespace
+
+template <>
+struct Codec<Throws> {
+  static void encode(Encoder& out, const Throws& value) {
+    if (value.number < 0) throw std::runtime_error("negative");
+    out.integer(value.number);
+  }
+  static bool decode(Decoder& in, Throws* value) {
+    if (!Codec<int>::decode(in, &value->number)) return false;
+    if (value->number == 0) throw std::runtime_error("zero");
+    return true;
+  }
+};
+
+namespace {
+
+TEST(Travel, ACodecThatThrowsIsNoValue) {
+  EnvelopePtr envelope = Message::of(Throws{-1}).release();
+  EXPECT_FALSE(encode_for_travel(&envelope));
+  EXPECT_EQ(Message(std::move(envelope)).get_if<Throws>()->number, -1);
+  EXPECT_EQ(travel(Message::of(Throws{0})).get_if<Throws>(), nullptr);
+  EXPECT_EQ(travel(Message::of(Throws{1})).get_if<Throws>()->number, 1);
 }
 
 TEST(Travel, BytesAndWhatHasNoCodec) {

@@ -20,6 +20,17 @@ ExitReason ExitReason::other(std::string text) {
   return reason;
 }
 
+ExitReason ExitReason::shortened() const {
+  if (text().size() <= kShortBytes && backtrace().size() <= kShortBytes && crash_kind().size() <= kShortBytes) {
+    return *this;
+  }
+  ExitReason reason(kind_);
+  reason.detail_ = make_ref<const Detail>(std::string(crash_kind().substr(0, kShortBytes)),
+                                          std::string(text().substr(0, kShortBytes)),
+                                          std::string(backtrace().substr(0, kShortBytes)));
+  return reason;
+}
+
 std::string ExitReason::to_string() const {
   if (kind_ == Kind::kOther) return std::string(text());
   std::string out(name_of(kind_));

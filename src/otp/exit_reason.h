@@ -39,6 +39,10 @@ class ExitReason {
   // One frame a line; may be empty.
   std::string_view backtrace() const { return detail_ ? std::string_view(detail_->backtrace) : std::string_view(); }
 
+  // The same with a text and a backtrace of at most kShortBytes each.
+  static constexpr std::size_t kShortBytes = 4096;
+  ExitReason shortened() const;
+
   // "normal", "killed", "crashed (trap): unreachable", … without the backtrace.
   std::string to_string() const;
   bool operator==(const ExitReason& other) const;

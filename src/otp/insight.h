@@ -47,8 +47,8 @@ class Tags {
 struct PastExit {
   Pid pid;
   std::string label;
-  ExitReason reason;
-  Nanoseconds at = 0;  // on the runtime's clock, to within a slice
+  ExitReason reason;  // shortened
+  Nanoseconds at = 0;  // on the runtime's clock
 };
 
 // The last exits of one worker. Threads: any thread; one mutex, held for O(1), or while all are copied.

@@ -60,7 +60,7 @@ std::vector<std::byte> encode_value(const Envelope& envelope) {
   } else {
     envelope.type->encode(envelope.payload(), out);
   }
-  return {out.bytes().begin(), out.bytes().end()};
+  return std::move(out).take();
 }
 
 }  // namespace
@@ -70,19 +70,24 @@ bool can_leave(const Envelope& envelope) noexcept {
   return envelope.type == nullptr || is_encoded(envelope) || envelope.type->encode != nullptr;
 }
 
-EnvelopePtr to_travel(EnvelopePtr envelope) {
-  const bool carries_value = envelope->kind == EnvelopeKind::kValue || envelope->kind == EnvelopeKind::kReply;
-  if (!carries_value || envelope->type == nullptr) return envelope;
-  const std::vector<std::byte> bytes = encode_value(*envelope);
-  RUSM_ASSERT(bytes.size() <= Message::kBytesMax - sizeof(EncodedValue), "a value has at most 4 GiB when encoded");
-  EnvelopePtr travels(Envelope::create(envelope->kind, sizeof(EncodedValue) + bytes.size()));
-  travels->from = envelope->from;
-  travels->reference = envelope->reference;
-  const std::uint64_t name = is_encoded(*envelope) ? encoded_of(*envelope).name : envelope->type->name;
+bool encode_for_travel(EnvelopePtr* envelope) noexcept try {
+  Envelope& plain = **envelope;
+  const bool carries_value = plain.kind == EnvelopeKind::kValue || plain.kind == EnvelopeKind::kReply;
+  if (!carries_value || plain.type == nullptr) return true;
+  if (!can_leave(plain)) return false;
+  const std::vector<std::byte> bytes = encode_value(plain);
+  if (bytes.size() > Message::kBytesMax - sizeof(EncodedValue)) return false;
+  EnvelopePtr travels(Envelope::create(plain.kind, sizeof(EncodedValue) + bytes.size()));
+  travels->from = plain.from;
+  travels->reference = plain.reference;
+  const std::uint64_t name = is_encoded(plain) ? encoded_of(plain).name : plain.type->name;
   auto* value = new (travels->payload()) EncodedValue(name, static_cast<std::uint32_t>(bytes.size()));
   std::memcpy(reinterpret_cast<std::byte*>(value + 1), bytes.data(), bytes.size());
   travels->type = &kPayloadType<EncodedValue>;
-  return travels;
+  *envelope = std::move(travels);
+  return true;
+} catch (...) {
+  return false;
 }
 
 std::optional<std::vector<std::byte>> Message::encoded() const {

@@ -130,15 +130,20 @@ struct EncodedValue {
   EncodedValue& operator=(const EncodedValue&) = delete;
   ~EncodedValue();
   std::span<const std::byte> bytes() const noexcept { return {reinterpret_cast<const std::byte*>(this + 1), size}; }
-  // The value, which stays here; null when the bytes are no T.
+  // The value, which stays here; null when the bytes are no T, or its codec throws.
   template <Encodable T>
-  T* as() {
+  T* as() noexcept {
     static_assert(alignof(T) <= 16);
     if (type == &kPayloadType<T>) return static_cast<T*>(value);
-    if (name != kPayloadType<T>.name || type != nullptr) return nullptr;
-    std::optional<T> decoded = decode<T>(bytes());
-    if (!decoded) return nullptr;
-    value = new (allocate(sizeof(T))) T(std::move(*decoded));
+    if (name != kPayloadType<T>.name || type != nullptr || refused == &kPayloadType<T>) return nullptr;
+    refused = &kPayloadType<T>;
+    try {
+      std::optional<T> decoded = decode<T>(bytes());
+      if (!decoded) return nullptr;
+      value = new (allocate(sizeof(T))) T(std::move(*decoded));
+    } catch (...) {
+      return nullptr;
+    }
     type = &kPayloadType<T>;
     return static_cast<T*>(value);
   }
@@ -146,13 +151,15 @@ struct EncodedValue {
   const std::uint64_t name;  // hash of its type's kWireName
   const std::uint32_t size;
   void* value = nullptr;
-  const PayloadType* type = nullptr;  // of value
+  const PayloadType* type = nullptr;     // of value
+  const PayloadType* refused = nullptr;  // as which it could not be decoded, so that it is not tried again
 };
 
 // Whether a message or a reply can go to another node: bytes, or a value whose type has a codec. Signals always can.
 bool can_leave(const Envelope& envelope) noexcept;
-// What travels in its stead: the same with its value encoded. REQUIRES: can_leave().
-EnvelopePtr to_travel(EnvelopePtr envelope);
+// Puts what travels in its stead: the same with its value encoded. False, and nothing is changed, when it cannot leave,
+// or its codec throws.
+bool encode_for_travel(EnvelopePtr* envelope) noexcept;
 
 // What a process holds by name and gives up when it ends.
 struct Claim {

@@ -98,26 +98,27 @@ void Process::clear_mailbox() noexcept {
 
 bool Process::stash(Message&& message) noexcept {
   ProcessDetail& ours = detail();
-  if (is_bounded() && ours.stashed >= MailboxRoom::messages(room_.load(std::memory_order_relaxed))) return false;
   Envelope* envelope = std::move(message).release().release();
+  if (is_bounded() && !is_signal(envelope->kind) && !take_room(*envelope, pid().generation())) {
+    message = Message(EnvelopePtr(envelope));
+    return false;
+  }
+  envelope->next = nullptr;  // of a reply it may still point to what came behind it
   (ours.stash_tail == nullptr ? ours.stash_head : ours.stash_tail->next) = envelope;
   ours.stash_tail = envelope;
-  ++ours.stashed;
   return true;
 }
 
 void Process::unstash() noexcept {
   if (!detail_ || detail_->stash_head == nullptr) return;
   count_rest();  // the present head will be the head no more
-  for (Envelope* at = detail_->stash_head; at != nullptr; at = at->next) {
-    // Back in a bounded mailbox that has filled up meanwhile it takes no place.
-    is_bounded() ? (void)take_room(*at, pid().generation()) : count(*at);
+  if (!is_bounded()) {
+    for (Envelope* at = detail_->stash_head; at != nullptr; at = at->next) count(*at);
   }
   detail_->stash_tail->next = mailbox_head_;
   if (mailbox_head_ == nullptr) mailbox_tail_ = detail_->stash_tail;
   mailbox_head_ = detail_->stash_head;
   detail_->stash_head = detail_->stash_tail = nullptr;
-  detail_->stashed = 0;
 }
 
 void Process::send(Pid to, Message message) noexcept {

@@ -131,7 +131,6 @@ struct ProcessDetail {
   SmallMap<Claim, std::monostate> claims;
   Envelope* stash_head = nullptr;
   Envelope* stash_tail = nullptr;
-  std::uint32_t stashed = 0;
   std::move_only_function<void(Pid, const ExitReason&)> on_exit;
 
   ProcessDetail() = default;
@@ -166,8 +165,8 @@ class alignas(64) Process {
   std::optional<Message> try_receive() noexcept;
 
   // Puts a message that was received aside, as it was received; unstash() puts all of them back to the front of the
-  // mailbox, in the order in which they were stashed. False when that many are stashed as a bounded mailbox holds; then
-  // `message` is left as it is.
+  // mailbox, in the order in which they were stashed. What is stashed has its place in a bounded mailbox, unless it is
+  // EXIT or DOWN; false when there is none, and then `message` is left as it is.
   bool stash(Message&& message) noexcept;
   void unstash() noexcept;
 

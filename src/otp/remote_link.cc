@@ -8,7 +8,6 @@ namespace rusm::otp {
 
 EnvelopePtr MemoryLink::deliver(Pid to, EnvelopePtr envelope) noexcept {
   if (!connected_.load(std::memory_order_acquire) || to.node() != peer_.node()) return envelope;
-  envelope = to_travel(std::move(envelope));
   if (delivery_ == Delivery::kAtOnce) {
     peer_.post(to, std::move(envelope));
     return nullptr;

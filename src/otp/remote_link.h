@@ -18,14 +18,13 @@ class Runtime;
 class RemoteLink {
  public:
   virtual ~RemoteLink() = default;
-  // Hands `envelope` over for `to`, a pid of another node. The order of one sender's envelopes to one receiver is kept.
+  // Hands `envelope`, whose value if it has one is an EncodedValue, over for `to`, a pid of another node. The order of one sender's envelopes to one receiver is kept.
   // Returns the envelope when that node cannot be reached; the runtime then answers noconnection where an answer is
   // owed.
   virtual EnvelopePtr deliver(Pid to, EnvelopePtr envelope) noexcept = 0;
 };
 
 // Joins two runtimes of one program: what one posts for the other's node number arrives there, at once or when told to.
-// Values travel encoded, as they would between programs.
 // For tests and for simulated clusters. One for each direction.
 // Threads: any thread.
 class MemoryLink final : public RemoteLink {
@@ -41,7 +40,8 @@ class MemoryLink final : public RemoteLink {
   bool deliver_one() noexcept;
   // What deliver_one() hands over next, and to whom; null when nothing waits. For whoever delivers.
   std::pair<Pid, const Envelope*> next() const noexcept;
-  // Loses what is on its way, and touches the peer no more. Tell the runtimes: Runtime::node_down.
+  // Loses what is on its way, and from then on touches the peer no more; not while another thread is in deliver().
+  // Tell the runtimes: Runtime::node_down.
   void cut() noexcept;
 
  private:

@@ -95,8 +95,15 @@ Spawned Runtime::spawn_from(Process& parent, BodyPtr body, SpawnOptions options)
 
 Spawned Runtime::launch(Process& process, BodyPtr body, SpawnOptions options, Process* parent) {
   Spawned spawned{.pid = process.pid(), .reference = 0};
-  if (!options.name.empty() && !take_name(process, std::move(options.name))) return {};
   process.body_ = body.release();
+  if (options.mailbox_messages_max != 0 || options.mailbox_bytes_max != 0) bound_mailbox(process, options);
+  // From here on it can be addressed by whoever finds its name; it does not run yet.
+  process.inbox_.store(0, std::memory_order_release);
+  if (!options.name.empty() && !take_name(process, std::move(options.name))) {
+    const auto detail = vacate(process, Worker::current_of(*this));
+    if (detail && detail->tagged) (void)tags_.take(spawned.pid);
+    return {};
+  }
   if (parent != nullptr && options.link) {
     parent->detail().links.put(spawned.pid, 0);
     process.detail().links.put(parent->pid(), 0);
@@ -108,8 +115,6 @@ Spawned Runtime::launch(Process& process, BodyPtr body, SpawnOptions options, Pr
   }
   if (!options.label.empty() || options.parent) set_tag(process, options, parent);
   if (options.on_exit) process.detail().on_exit = std::move(options.on_exit);
-  if (options.mailbox_messages_max != 0 || options.mailbox_bytes_max != 0) bound_mailbox(process, options);
-  process.inbox_.store(0, std::memory_order_release);  // from here on it can be addressed
   Worker* worker = Worker::current_of(*this);
   if (worker != nullptr) {
     worker->counters.spawns.add();
@@ -122,11 +127,7 @@ Spawned Runtime::launch(Process& process, BodyPtr body, SpawnOptions options, Pr
 }
 
 bool Runtime::take_name(Process& process, std::string name) {
-  const Pid pid = process.pid();
-  if (!Registry::is_valid(name) || !registry_.insert(name, pid)) {
-    give_back(process, Worker::current_of(*this));
-    return false;
-  }
+  if (!Registry::is_valid(name) || !registry_.insert(name, process.pid())) return false;
   process.detail().claims.put({Claim::Kind::kName, std::move(name)}, {});
   return true;
 }
@@ -158,7 +159,7 @@ bool Runtime::post(Pid to, EnvelopePtr envelope) noexcept {
       reject(to, std::move(envelope), ExitReason::Kind::kNoProc);
       return true;
     }
-    if (!can_leave(*envelope)) {
+    if (!encode_for_travel(&envelope)) {
       reject(to, std::move(envelope),
              ExitReason::crashed("codec", "the message has no codec: it cannot go to another node"));
       return false;
@@ -248,7 +249,9 @@ void Runtime::reject(Pid to, EnvelopePtr envelope, ExitReason why) noexcept {
   if (binds(*envelope) && !is_alive(to)) drop_interest(to, from.node());
   if (kind == EnvelopeKind::kClaim) release(to, claim_of(*envelope));
   envelope.reset();
-  if (kind == EnvelopeKind::kLink) {
+  if (kind == EnvelopeKind::kReply && why.kind() == ExitReason::Kind::kCrashed) {
+    post(to, make_exit_signal(EnvelopeKind::kDown, from, reference, std::move(why)));  // an answer all the same
+  } else if (kind == EnvelopeKind::kLink) {
     post(from, make_exit_signal(EnvelopeKind::kLinkExit, to, 0, std::move(why)));
   } else if (kind == EnvelopeKind::kMonitor || request) {
     post(from, make_exit_signal(EnvelopeKind::kDown, to, reference, std::move(why)));
@@ -322,33 +325,48 @@ bool Runtime::mark_idle_worker() noexcept {
   return false;
 }
 
-void Runtime::finish(Process& process, Worker& worker) noexcept {
+// Makes the slot one that nobody lives in. From here on the pid addresses nothing, then nothing more comes in.
+std::unique_ptr<ProcessDetail> Runtime::vacate(Process& process, Worker* worker) noexcept {
   const Pid pid = process.pid();
-  BodyPtr body(std::exchange(process.body_, nullptr));
-  if (process.detail_ && process.detail_->blocking) body = process.detail_->blocking->abandon(std::move(body));
-  body.reset();
+  BodyPtr(std::exchange(process.body_, nullptr)).reset();
   process.waiter_ = nullptr;
-  if (process.detail_) {
-    TimerWheel::cancel(&process.detail_->timer);
-    end_timers(*process.detail_, worker);
-    for (const auto& [claim, none] : process.detail_->claims) release(pid, claim);
-  }
-  // From here on the pid addresses nothing, then nothing more comes in; only then do others hear of it.
   process.pid_.store(Pid(options_.node, pid.index(), pid.generation() + 1).raw(), std::memory_order_release);
   const std::uintptr_t word = process.inbox_.exchange(Process::kClosed, std::memory_order_acq_rel);
   settle(process, pid, reinterpret_cast<Envelope*>(word & ~Process::kFlags));
 
-  ExitReason reason = std::exchange(process.exit_reason_, ExitReason());
-  const auto detail = std::move(process.detail_);
+  process.exit_reason_ = ExitReason();
+  auto detail = std::move(process.detail_);
   process.clear_mailbox();
+  if (detail) Envelope::destroy_list(std::exchange(detail->stash_head, nullptr));
   process.trap_exit_ = process.exit_pending_ = process.woken_ = process.yield_ = false;
   process.wait_step_ = Step::kWait;
   process.overflow_.store(MailboxOverflow::kUnbounded, std::memory_order_relaxed);
   process.load_.store(0, std::memory_order_relaxed);
   process.received_.store(0, std::memory_order_relaxed);
   process.reductions_.store(0, std::memory_order_relaxed);
-  if (pid.generation() < Pid::kGenerationMax) give_back(process, &worker);  // else retired: it has used them up
+  if (pid.generation() < Pid::kGenerationMax) give_back(process, worker);  // else retired: it has used them up
+  return detail;
+}
 
+void Runtime::finish(Process& process, Worker& worker) noexcept {
+  const Pid pid = process.pid();
+  if (process.detail_ && process.detail_->blocking) {
+    BodyPtr body(std::exchange(process.body_, nullptr));
+    body = process.detail_->blocking->abandon(std::move(body));
+  }
+  // First the body, whose destructors may still do something in the process's name.
+  BodyPtr(std::exchange(process.body_, nullptr)).reset();
+  if (process.detail_) {
+    TimerWheel::cancel(&process.detail_->timer);
+    end_timers(*process.detail_, worker);
+    for (const auto& [claim, none] : process.detail_->claims) release(pid, claim);
+  }
+  const ExitReason reason = process.exit_reason_;
+  const auto detail = vacate(process, &worker);  // only then do others hear of it
+
+  Tag tag;
+  if (detail && detail->tagged) tag = tags_.take(pid);
+  if (!reason.is_normal()) worker.last_exits.add({pid, tag.label, reason.shortened(), clock().now()});
   if (detail) {
     for (const auto& [node, none] : detail->nodes) drop_interest(pid, node);
     for (auto& [reference, target] : detail->watching)
@@ -360,11 +378,8 @@ void Runtime::finish(Process& process, Worker& worker) noexcept {
       post(watch.watcher, make_exit_signal(EnvelopeKind::kDown, pid, watch.reference, reason));
     }
   }
-  Tag tag;
-  if (detail && detail->tagged) tag = tags_.take(pid);
   report_exit(pid, reason, tag.label, worker);
   if (detail && detail->on_exit) detail->on_exit(pid, reason);
-  if (!reason.is_normal()) worker.last_exits.add({pid, std::move(tag.label), std::move(reason), worker.recent_time()});
   worker.counters.exits.add();
   if (empty_watched_.load(std::memory_order_relaxed)) note_empty();
 }

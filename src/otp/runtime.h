@@ -102,7 +102,7 @@ struct GroupChange {
 
 struct SpawnOptions {
   std::string label = {};  // what people see it as
-  // Registered before it runs; freed with its end. When the name is taken nothing is spawned; whereis() says by whom.
+  // Registered before it runs, and freed with its end. When the name is taken nothing is spawned; whereis() says by whom.
   std::string name = {};
   // Under whom people see it; spawn_from puts the spawning process unless it is given, if there is a label.
   Pid parent = {};
@@ -289,6 +289,7 @@ class Runtime {
   void wake_idle_worker() noexcept;
   bool mark_idle_worker() noexcept;
   void finish(Process& process, Worker& worker) noexcept;
+  std::unique_ptr<ProcessDetail> vacate(Process& process, Worker* worker) noexcept;
   void settle(Process& process, Pid pid, Envelope* leftover) noexcept;
   // Makes a link or a monitor between its receiver and a process of another node.
   bool binds(const Envelope& envelope) const noexcept {

@@ -74,7 +74,6 @@ void Process::demonitor(Reference reference) {
   } else if (previous = nullptr; (down = find_down(detail_->stash_head, &previous)) != nullptr) {
     (previous == nullptr ? detail_->stash_head : previous->next) = down->next;
     if (detail_->stash_tail == down) detail_->stash_tail = previous;
-    --detail_->stashed;
     Envelope::destroy(down);
   }
 }

@@ -61,7 +61,8 @@ bool TimerWheel::cancel(Timer* timer) noexcept {
 bool TimerWheel::cancel(MessageTimer* timer, std::uint64_t id) noexcept {
   for (;;) {
     TimerWheel* wheel = timer->wheel.load(std::memory_order_acquire);
-    if (wheel == nullptr) return false;
+    // An id never comes back.
+    if (wheel == nullptr || timer->id.load(std::memory_order_relaxed) != id) return false;
     const std::scoped_lock lock(wheel->mutex_);
     // It may have fired, and its memory serve another timer in another wheel by now.
     if (timer->wheel.load(std::memory_order_acquire) != wheel) continue;

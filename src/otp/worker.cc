@@ -264,7 +264,7 @@ void Worker::run(Process& process) noexcept {
 }
 
 bool Worker::step() {
-  const Nanoseconds now = looked_outside_ = runtime_.clock().now();
+  const Nanoseconds now = runtime_.clock().now();
   while (now >= timers_.next_due()) fire_timers(now);
   reactor_->poll();
   while (Process* injected = runtime_.take_injected(nullptr)) deterministic_.push_back(injected);

@@ -74,8 +74,6 @@ class Worker {
 
   // Owner: makes `process` runnable here.
   void enqueue(Process& process, bool chatty) noexcept;
-  // The time, late by a slice at most. Owner.
-  Nanoseconds recent_time() const noexcept { return looked_outside_; }
   bool has_work() const noexcept { return !chat_.empty() || !queue_.empty(); }
   // Deterministic mode.
   bool step();

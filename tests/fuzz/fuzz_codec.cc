@@ -40,6 +40,12 @@ void feed(std::span<const std::byte> bytes) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const auto bytes = std::as_bytes(std::span(data, size));
   feed<Everything>(bytes);
+  feed<rusm::otp::ExitReason>(bytes);
+  feed<rusm::otp::Pid>(bytes);
+  feed<std::vector<std::byte>>(bytes);
+  feed<std::vector<float>>(bytes);
+  feed<std::map<std::string, std::tuple<int, double>>>(bytes);
+  feed<std::optional<std::pair<bool, std::string>>>(bytes);
   feed<std::vector<Inner>>(bytes);
   feed<std::map<int, std::vector<std::string>>>(bytes);
   feed<std::variant<std::int64_t, std::uint64_t, double, std::string>>(bytes);

@@ -52,7 +52,7 @@ class Execution final : public EventHook {
   // As if other threads ran.
   void meanwhile(Self& self);
   // What was received, or that nothing was.
-  void note(Self& self, const Message* message, const Model::Wanted& wanted);
+  void note(Self& self, const Message* message, const Model::Wanted& wanted, Nanoseconds deadline);
   void answer(Self& self, const Message& request);
 
   SpawnOptions options() {
@@ -196,8 +196,8 @@ void Execution::meanwhile(Self& self) {
   nested_ = false;
 }
 
-void Execution::note(Self& self, const Message* message, const Model::Wanted& wanted) {
-  model_.received(self.pid(), message, wanted);
+void Execution::note(Self& self, const Message* message, const Model::Wanted& wanted, Nanoseconds deadline) {
+  model_.received(self.pid(), message, wanted, world_.clock().now(), deadline);
   if (message == nullptr) {
     ++seen_->timeouts;
   } else if (message->is_down()) {
@@ -224,15 +224,15 @@ void Execution::reply(Self& self, ReplyTo to) {
 }
 
 Task<> Execution::wait(Self& self, Execution& execution, const Instruction& instruction) {
-  const Nanoseconds span = instruction.amount / 2 * (instruction.amount % 2) * kMicrosecond;
+  Nanoseconds span = instruction.amount / 2 * (instruction.amount % 2) * kMicrosecond;
+  // So that the others have a chance, and it does not wait for ever.
+  if (instruction.op == Op::kReceive) span = kMillisecond;
+  const Nanoseconds deadline = self.runtime().clock().now() + span;
   const std::string from = execution.whom(instruction).to_string() + " ";
   std::optional<Message> message;
   Model::Wanted wanted = kAnything;
   switch (instruction.op) {
     case Op::kReceive:
-      // So that the others have a chance, and it does not wait for ever.
-      message = co_await receive_for(self, kMillisecond);
-      break;
     case Op::kReceiveFor:
       message = co_await receive_for(self, span);
       break;
@@ -247,11 +247,13 @@ Task<> Execution::wait(Self& self, Execution& execution, const Instruction& inst
     case Op::kYield:
       co_return co_await yield(self);
     case Op::kSleep:
-      co_return co_await sleep(self, span);
+      co_await sleep(self, span);
+      execution.model_.slept(self.pid(), self.runtime().clock().now(), deadline);
+      co_return;
     default:
       co_return;
   }
-  execution.note(self, message ? &*message : nullptr, wanted);
+  execution.note(self, message ? &*message : nullptr, wanted, deadline);
 }
 
 // As call() does, in its parts: the model has to know the reference.
@@ -273,7 +275,7 @@ Task<> Execution::call(Self& self, Execution& execution, const Instruction& inst
   execution.model_.call(self.pid(), server, asked.call.reference, text);
   const Nanoseconds deadline = self.runtime().clock().now() + instruction.amount * kMicrosecond;
   while (!asked.call.done && self.runtime().clock().now() < deadline) co_await news(self, deadline);
-  execution.model_.answered(self.pid(), asked.call);
+  execution.model_.answered(self.pid(), asked.call, self.runtime().clock().now(), deadline);
   if (!asked.call.done) {
     ++execution.seen_->timeouts;
   } else {
@@ -310,7 +312,7 @@ Routine Execution::act(Self& self, Execution* execution, std::size_t number) {
   }
   for (;;) {
     const Message message = co_await receive(self);
-    execution->note(self, &message, kAnything);
+    execution->note(self, &message, kAnything, kNever);
   }
 }
 
@@ -329,6 +331,8 @@ std::string Execution::run() {
 
 }  // namespace
 
+thread_local Present present;
+
 std::string execute(const Program& program, Seen* seen, Fault fault) {
   Seen unseen;
   return Execution(program, seen != nullptr ? seen : &unseen, fault).run();
@@ -337,6 +341,7 @@ std::string execute(const Program& program, Seen* seen, Fault fault) {
 std::string explore(std::uint64_t first_seed, std::uint64_t count, Seen* seen, Fault fault) {
   for (std::uint64_t seed = first_seed; seed < first_seed + count; ++seed) {
     for (const bool two_nodes : {false, true}) {
+      present = {.seed = seed, .two_nodes = two_nodes};
       const Program program = make_program(seed, two_nodes);
       const std::string error = execute(program, seen, fault);
       if (error.empty()) continue;
@@ -347,7 +352,7 @@ std::string explore(std::uint64_t first_seed, std::uint64_t count, Seen* seen, F
         numbers += (numbers.empty() ? "" : ",") + std::to_string(instruction.number);
       }
       return error + "\nshrunk to: " + execute(small, nullptr, fault) + "\n" + to_string(small) +
-             "repeat with: build/dev/tests/sim/rusm_sim --seed " + std::to_string(seed) +
+             "repeat with: " RUSM_SIM_PROGRAM " --seed " + std::to_string(seed) +
              (two_nodes ? " --two-nodes" : " --one-node") + (numbers.empty() ? "" : " --keep " + numbers);
     }
   }

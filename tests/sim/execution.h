@@ -40,6 +40,13 @@ enum class Fault : std::uint8_t {
 // Returns what was wrong first; empty when nothing was.
 std::string execute(const Program& program, Seen* seen = nullptr, Fault fault = Fault::kNone);
 
+// What this thread explores: should it crash or hang, that is what to repeat.
+struct Present {
+  std::uint64_t seed = 0;
+  bool two_nodes = false;
+};
+extern thread_local Present present;
+
 // Executes the program of each seed, on one node and on two, until one fails; returns the report: what was wrong, the
 // program shrunk to what matters, and the command that repeats it. Empty when none fails.
 std::string explore(std::uint64_t first_seed, std::uint64_t count, Seen* seen = nullptr, Fault fault = Fault::kNone);

@@ -420,10 +420,19 @@ void Model::look_up(Pid by, const std::string& name, Pid found) {
 
 // ── What processes see ───────────────────────────────────────────────────────────────────────────────────────────────
 
-void Model::received(Pid pid, const Message* message, const Wanted& wanted) {
+void Model::slept(Pid pid, Nanoseconds now, Nanoseconds deadline) {
+  doing(pid);
+  if (now < deadline) fail(pid.to_string() + " wakes before its time");
+}
+
+void Model::received(Pid pid, const Message* message, const Wanted& wanted, Nanoseconds now, Nanoseconds deadline) {
   Process& process = doing(pid);
   const auto first = std::ranges::find_if(process.mailbox, wanted);
   if (message == nullptr) {
+    if (now < deadline) fail(pid.to_string() + " gives up before its deadline");
+    const auto there = [&wanted](const Sent& sent) { return !is_signal(sent.kind) && wanted(sent); };
+    const auto waiting = std::ranges::find_if(process.inbox, there);
+    if (waiting != process.inbox.end()) fail(pid.to_string() + " gives up beside: " + describe(*waiting));
     if (first != process.mailbox.end()) fail(pid.to_string() + " receives nothing, and should: " + describe(*first));
     return;
   }
@@ -439,12 +448,13 @@ void Model::received(Pid pid, const Message* message, const Wanted& wanted) {
   process.mailbox.erase(at);
 }
 
-void Model::answered(Pid pid, const PendingCall& call) {
+void Model::answered(Pid pid, const PendingCall& call, Nanoseconds now, Nanoseconds deadline) {
   Process& process = doing(pid);
   if (!process.call) return fail(pid.to_string() + " gets an answer, and asked nothing");
   const Call expected = *process.call;
   if (!call.done) {
     if (expected.done()) fail(pid.to_string() + " sees no answer, and there is one");
+    if (now < deadline) fail(pid.to_string() + " gives up its call before the deadline");
     return;  // it is abandoned next
   }
   process.call.reset();
@@ -465,6 +475,24 @@ std::vector<Reference> Model::references_of(Pid pid) const {
   return references;
 }
 
+// Nothing is left between the two nodes.
+void Model::check_lost(Pid pid, const Process& process) {
+  const auto far = [pid](Pid other) { return other && other.node() != pid.node(); };
+  const std::string who = pid.to_string();
+  for (const auto& [peer, unlinking] : process.links) {
+    if (far(peer)) fail(who + " was not told of the loss of " + peer.to_string() + ", to which it is linked");
+  }
+  for (const auto& [reference, target] : process.monitors) {
+    if (far(target.first)) fail(who + " was not told of the loss of " + target.first.to_string() + ", its monitor's");
+  }
+  for (const auto& [reference, watcher] : process.watched_by) {
+    if (far(watcher)) fail(who + " still knows a monitor of " + watcher.to_string());
+  }
+  if (process.call && !process.call->done() && far(process.call->server)) {
+    fail(who + " still waits for " + process.call->server.to_string());
+  }
+}
+
 // ── When nothing moves any more ──────────────────────────────────────────────────────────────────────────────────────
 
 void Model::check_rest(const std::function<bool(Pid)>& is_alive) {
@@ -476,6 +504,7 @@ void Model::check_rest(const std::function<bool(Pid)>& is_alive) {
     if (process.alive != is_alive(pid)) fail(who + (process.alive ? " should live" : " should have ended"));
     if (!process.alive) continue;
     if (process.ends) fail(who + " should have ended: " + process.ends->to_string());
+    if (!connected_) check_lost(pid, process);
     if (!process.inbox.empty()) fail(who + " was not reached by: " + describe(process.inbox.front()));
     if (!process.mailbox.empty()) fail(who + " did not receive: " + describe(process.mailbox.front()));
     // Rules that no single event could break, whatever the order was.

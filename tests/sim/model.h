@@ -65,11 +65,13 @@ class Model {
   void end(Pid pid, ExitReason reason) { doing(pid).ends = std::move(reason); }
 
   // ── What it sees ──
-  // The first message for which `wanted` is true. Null: nothing, and its deadline has passed.
+  // The first message for which `wanted` is true. Null: nothing, although it waited until `deadline`.
   using Wanted = std::function<bool(const Sent&)>;
-  void received(Pid pid, const Message* message, const Wanted& wanted);
+  void received(Pid pid, const Message* message, const Wanted& wanted, Nanoseconds now, Nanoseconds deadline);
+  // It slept.
+  void slept(Pid pid, Nanoseconds now, Nanoseconds deadline);
   // The answer to its call. Null: none in time.
-  void answered(Pid pid, const PendingCall& call);
+  void answered(Pid pid, const PendingCall& call, Nanoseconds now, Nanoseconds deadline);
 
   // ── What happens ──
   // The wire hands something over.
@@ -113,6 +115,7 @@ class Model {
   };
 
   Process& doing(Pid pid);
+  void check_lost(Pid pid, const Process& process);
   void fail(const std::string& what);
   void post(std::uint32_t at, Pid to, Sent sent);
   void arrive(Pid to, Sent sent);

@@ -37,7 +37,7 @@ TEST_P(FaultTest, IsFoundAndShrunk) {
   const std::string report = explore(1, 200, nullptr, GetParam());
   ASSERT_NE(report, "");
   EXPECT_LE(std::ranges::count(report, '\n'), 12) << report;
-  EXPECT_NE(report.find("repeat with: build/dev/tests/sim/rusm_sim --seed "), std::string::npos) << report;
+  EXPECT_NE(report.find("repeat with: " RUSM_SIM_PROGRAM " --seed "), std::string::npos) << report;
 }
 
 INSTANTIATE_TEST_SUITE_P(Model, FaultTest,

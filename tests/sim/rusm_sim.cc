@@ -2,9 +2,13 @@
 //
 //   rusm_sim --seeds 1000000 --from 1
 //   rusm_sim --seed 374 --two-nodes --keep 14,22,34
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
+#include <array>
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <mutex>
 #include <thread>
@@ -55,9 +59,20 @@ int explore_all(std::uint64_t from, std::uint64_t count, unsigned jobs) {
   return failed.load() ? 1 : 0;
 }
 
+// A crash makes no report of its own.
+void on_crash(int signal) {
+  std::array<char, 160> line;
+  const int size = std::snprintf(line.data(), line.size(), "signal %d in: %s --seed %llu %s\n", signal, RUSM_SIM_PROGRAM,
+                                 static_cast<unsigned long long>(present.seed),
+                                 present.two_nodes ? "--two-nodes" : "--one-node");
+  (void)!write(STDOUT_FILENO, line.data(), static_cast<std::size_t>(size));
+  _exit(128 + signal);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  for (const int signal : {SIGABRT, SIGSEGV, SIGILL, SIGFPE, SIGBUS}) std::signal(signal, on_crash);
   std::uint64_t seeds = 100'000;
   std::uint64_t from = 1;
   std::uint64_t seed = 0;

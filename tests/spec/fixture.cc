@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/assert.h"
+
 namespace rusm::otp::spec {
 namespace {
 
@@ -149,8 +151,8 @@ void World::go_on_around(const Runtime& busy) {
 }
 
 void World::run() {
-  while (step()) {
-  }
+  constexpr int kStepsMax = 10'000'000;
+  for (int steps = 0; step(); ++steps) RUSM_ASSERT(steps < kStepsMax, "the world never comes to rest");
 }
 
 void World::run_out() {

@@ -117,7 +117,10 @@ TEST(Insight, CanBeReadWhileProcessesComeAndGo) {
   std::atomic<bool> stop{false};
   std::thread reader([&] {
     while (!stop.load()) {
-      for (const Pid pid : node.runtime.processes()) (void)node.runtime.info(pid);
+      for (const Pid pid : node.runtime.processes()) {
+        const auto info = node.runtime.info(pid);
+        if (info && !info->label.empty()) EXPECT_EQ(info->label, "short-lived");
+      }
       (void)node.runtime.last_exits();
     }
   });
@@ -128,6 +131,7 @@ TEST(Insight, CanBeReadWhileProcessesComeAndGo) {
   EXPECT_TRUE(node.wait_until_empty());
   stop.store(true);
   reader.join();
+  EXPECT_THAT(node.runtime.last_exits(), SizeIs(testing::Ge(ExitLog::kKept)));
   EXPECT_THAT(node.runtime.last_exits(), testing::Each(testing::Field(&PastExit::label, "short-lived")));
 }
 

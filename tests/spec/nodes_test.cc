@@ -240,5 +240,22 @@ TEST(Values, WithoutACodecStayAndSaySo) {
   });
 }
 
+Routine answers_with_what_stays(Self& self) {
+  const Message request = co_await receive(self);
+  self.reply(request.reply_to(), Message::local(std::make_shared<int>(1)));
+}
+
+TEST(Values, AReplyThatCannotLeaveIsAnAnswerAllTheSame) {
+  for_two_nodes([](World& w) {
+    const Pid a = w.puppet(w.here());
+    const Pid server = w.there().spawn(answers_with_what_stays);
+    PendingCall pending;
+    w.tell(a, [&](Self& self) { self.ask(pending, server, Message::of_text("request")); });
+    w.run();
+    EXPECT_TRUE(pending.done);
+    EXPECT_EQ(pending.failure.crash_kind(), "codec");
+  });
+}
+
 }  // namespace
 }  // namespace rusm::otp::spec

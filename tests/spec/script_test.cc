@@ -41,7 +41,7 @@ TEST(Script, WhatIsMissingOrTooMuchFailsTheTest) {
   EXPECT_NONFATAL_FAILURE(too_much(), "expected is nothing");
 }
 
-TEST(S, Case3_WhatWasSentBeforeTheEndComesBeforeItsDownAndItsExitAndNothingAfter) {
+TEST(S, Case3_WhatWasSentBeforeTheEndComesBeforeItsExitAndNothingAfter) {
   for_seeds(On::kOneNodeAndTwo, [](World& w) {
     const Pid a = w.puppet(w.here());
     const Pid b = w.puppet(w.there());

@@ -59,22 +59,77 @@ TEST(Stash, KeepsRequestsAndSignalsWhatTheyAre) {
   });
 }
 
-TEST(Stash, OfABoundedMailboxIsBoundedToo) {
+// Waits for the word between receiving the first message and putting it aside.
+Routine slow_to_stash(Self& self, std::shared_ptr<Lines> lines) {
+  Message first = co_await receive(self);
+  (void)co_await receive_if(self, [](const Message& m) { return m.text() == "word"; });
+  while (self.mailbox_head() == nullptr) co_await news(self);
+  lines->push_back(self.stash(std::move(first)) ? "stashed" : "no room for " + describe(first));
+}
+
+TEST(Stash, TakesPlacesInABoundedMailbox) {
   for_seeds(On::kOneNode, [](World& w) {
     const auto lines = std::make_shared<Lines>();
-    const Pid to = w.here().spawn_with({.mailbox_messages_max = 2}, choosy, "word", lines);
+    const Pid to = w.here().spawn_with({.mailbox_messages_max = 3}, choosy, "word", lines);
     const Pid a = w.puppet(w.here());
-    for (const char* text : {"1", "2", "3", "word"}) {
-      w.tell(a, [to, text](Self& self) { self.send(to, Message::of_text(text)); });
+    for (int round = 0; round < 3; ++round) {
+      std::vector<bool> taken;
+      for (const char* text : {"1", "2", "word", "3", "word"}) {
+        w.tell(a, [&, text](Self& self) { taken.push_back(self.try_send(to, Message::of_text(text))); });
+        w.run();
+      }
+      EXPECT_THAT(taken, testing::Each(true));
+    }
+    EXPECT_THAT(*lines, ElementsAre("1", "2", "3", "1", "2", "3", "1", "2", "3"));
+    EXPECT_EQ(w.here().info(to)->mailbox_length, 0u);
+    std::vector<bool> taken;
+    for (const char* text : {"1", "2", "3", "4"}) {
+      w.tell(a, [&, text](Self& self) { taken.push_back(self.try_send(to, Message::of_text(text))); });
       w.run();
     }
-    EXPECT_THAT(*lines, ElementsAre("no room for 3", "1", "2"));
-    // All the room is there again.
-    w.tell(a, [to](Self& self) {
-      EXPECT_TRUE(self.try_send(to, Message::of_text("4")));
-      EXPECT_TRUE(self.try_send(to, Message::of_text("5")));
-      EXPECT_FALSE(self.try_send(to, Message::of_text("6")));
-    });
+    EXPECT_THAT(taken, ElementsAre(true, true, true, false));
+    EXPECT_EQ(w.here().info(to)->mailbox_length, 3u);
+  });
+}
+
+TEST(Stash, SaysWhenOthersTookThePlace) {
+  for_seeds(On::kOneNode, [](World& w) {
+    const auto lines = std::make_shared<Lines>();
+    const Pid to = w.here().spawn_with({.mailbox_messages_max = 1}, slow_to_stash, lines);
+    const Pid a = w.puppet(w.here());
+    for (const char* text : {"first", "word", "second"}) {
+      w.tell(a, [&, text](Self& self) { EXPECT_TRUE(self.try_send(to, Message::of_text(text))); });
+      w.run();
+    }
+    EXPECT_THAT(*lines, ElementsAre("no room for first"));
+  });
+}
+
+// What came behind the reply in one go is not put aside with it.
+Routine stash_reply(Self& self, Pid server, std::shared_ptr<Lines> lines) {
+  std::expected<Message, ExitReason> reply = co_await call(self, server, Message::of_text("request"));
+  EXPECT_TRUE(self.stash(std::move(*reply)));
+  for (int i = 0; i < 2; ++i) lines->push_back(describe(co_await receive(self)));
+  self.unstash();
+  lines->push_back(describe(co_await receive(self)));
+  (void)co_await receive(self);
+}
+
+Routine reply_and_more(Self& self) {
+  const Message request = co_await receive(self);
+  self.reply(request.reply_to(), Message::of_text("reply"));
+  self.send(request.from(), Message::of_text("1"));
+  self.send(request.from(), Message::of_text("2"));
+}
+
+TEST(Stash, TakesARepliesMessageAlone) {
+  for_seeds(On::kOneNode, [](World& w) {
+    const auto lines = std::make_shared<Lines>();
+    const Pid server = w.here().spawn(reply_and_more);
+    const Pid a = w.here().spawn(stash_reply, server, lines);
+    w.run();
+    EXPECT_THAT(*lines, ElementsAre("1", "2", "reply"));
+    w.here().exit(a, ExitReason::Kind::kKill);
     w.run();
   });
 }
@@ -102,6 +157,7 @@ TEST(Stash, HidesNoDownFromDemonitor) {
     const Pid a = w.puppet(w.here());
     Reference first = 0;
     Reference second = 0;
+    const bool the_last = w.random().below(2) == 0;
     w.tell(a, [&](Self& self) {
       first = self.monitor(target);
       second = self.monitor(target);
@@ -110,11 +166,13 @@ TEST(Stash, HidesNoDownFromDemonitor) {
     w.tell_end(target, ExitReason::other("gone"));
     w.tell(a, [&](Self& self) {
       while (auto message = self.try_receive()) EXPECT_TRUE(self.stash(std::move(*message)));
-      self.demonitor(first);
+      self.demonitor(the_last ? second : first);
+      self.send(self.pid(), Message::of_text("more"));
+      while (auto message = self.try_receive()) EXPECT_TRUE(self.stash(std::move(*message)));
       self.unstash();
     });
     w.run();
-    EXPECT_THAT(w.seen(a), ElementsAre("DOWN gone"));
+    EXPECT_THAT(w.seen(a), testing::UnorderedElementsAre("DOWN gone", "more"));
   });
 }
 
