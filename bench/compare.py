@@ -81,7 +81,9 @@ def run_server(peer, args):
 def run_peer(peer, args):
     if "url" in peer:
         return run_server(peer, args)
-    output = subprocess.run(peer["command"], shell=True, cwd=peer["folder"], capture_output=True, text=True, check=True)
+    output = subprocess.run(peer["command"], shell=True, cwd=peer["folder"], capture_output=True, text=True)
+    if output.returncode != 0:
+        raise RuntimeError(f"{peer['command']} ended with {output.returncode}: {output.stderr[-400:]}")
     return last_json(output.stdout)[peer.get("field", "value")]
 
 
@@ -92,9 +94,9 @@ def known_peers(args):
         for name, arguments in named.items():
             program, its_workload, *field = arguments.split()
             if program not in available:
-                available[program] = subprocess.run([PEERS / "run", program, "available"]).returncode == 0
+                available[program] = subprocess.run([PEERS / "run", program, "build"]).returncode == 0
                 if not available[program]:
-                    print(f"bench: {program} is not installed and left out", file=sys.stderr)
+                    print(f"bench: {program} cannot be built here and is left out", file=sys.stderr)
             if available[program]:
                 peer = {"peer": name, "command": f"./run {program} {its_workload}", "folder": PEERS}
                 peers.setdefault(workload, []).append(peer | ({"field": field[0]} if field else {}))
@@ -115,7 +117,16 @@ def compare(workload, peers, args):
     for number in range(args.rounds):
         turns = [None, *peers] if number % 2 == 0 else [*reversed(peers), None]
         for peer in turns:
-            value = run_ours(workload, args) if peer is None else run_peer(peer, args)
+            if peer is not None and peer["peer"] not in theirs:
+                continue
+            try:
+                value = run_ours(workload, args) if peer is None else run_peer(peer, args)
+            except (RuntimeError, ValueError, TimeoutError) as error:
+                if peer is None:
+                    raise
+                print(f"bench: {peer['peer']} is left out: {error}", file=sys.stderr)
+                theirs.pop(peer["peer"])
+                continue
             (ours if peer is None else theirs[peer["peer"]]).append(value)
             print(f"  round {number + 1}: {'rusm' if peer is None else peer['peer']:24} {value:14,.0f}", file=sys.stderr)
     load = os.getloadavg()[0]

@@ -24,7 +24,13 @@ func emit(w string, v float64, unit string, extra ...any) {
 
 func quant(l []int64) []any {
 	sort.Slice(l, func(i, j int) bool { return l[i] < l[j] })
-	q := func(p float64) float64 { return float64(l[min(len(l)-1, int(p*float64(len(l))))]) / 1000 }
+	q := func(p float64) float64 {
+		i := int(p * float64(len(l)))
+		if i > len(l)-1 {
+			i = len(l) - 1
+		}
+		return float64(l[i]) / 1000
+	}
 	return []any{"p50_us", q(.5), "p99_us", q(.99), "p999_us", q(.999)}
 }
 
@@ -42,12 +48,12 @@ func spawn() {
 	per := batch / c
 	one := func() {
 		var wg, all sync.WaitGroup
-		for range c {
+		for i := 0; i < c; i++ {
 			wg.Add(1)
 			go func() {
 				defer wg.Done()
 				all.Add(per)
-				for range per {
+				for i := 0; i < per; i++ {
 					go all.Done() // the body is empty but for telling that it is over
 				}
 			}()
@@ -58,7 +64,7 @@ func spawn() {
 	one()
 	one()
 	t0 := time.Now()
-	for range batches {
+	for i := 0; i < batches; i++ {
 		one()
 	}
 	emit("spawn", rate(batches*per*c, t0), "goroutines/s", "n", batches*per*c)
@@ -71,7 +77,7 @@ func pair(n int, lat []int64) {
 			b <- v
 		}
 	}()
-	for i := range n {
+	for i := 0; i < n; i++ {
 		if lat != nil {
 			t := time.Now()
 			a <- i
@@ -88,8 +94,12 @@ func pair(n int, lat []int64) {
 func pairs(k, n int) float64 {
 	var wg sync.WaitGroup
 	t0 := time.Now()
-	for range k {
-		wg.Go(func() { pair(n, nil) })
+	for i := 0; i < k; i++ {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			pair(n, nil)
+		}()
 	}
 	wg.Wait()
 	return rate(2*k*n, t0)
@@ -98,14 +108,14 @@ func pairs(k, n int) float64 {
 func fanin(producers, per int) float64 {
 	c := make(chan int, chanCap)
 	t0 := time.Now()
-	for range producers {
+	for i := 0; i < producers; i++ {
 		go func() {
-			for i := range per {
+			for i := 0; i < per; i++ {
 				c <- i
 			}
 		}()
 	}
-	for range producers * per {
+	for i := 0; i < producers * per; i++ {
 		<-c
 	}
 	return rate(producers*per, t0)
@@ -115,7 +125,7 @@ func ring(size, hops int) float64 {
 	first := make(chan int, 1)
 	done := make(chan bool)
 	in := first
-	for i := range size {
+	for i := 0; i < size; i++ {
 		out := make(chan int, 1)
 		if i == size-1 {
 			out = first
@@ -151,7 +161,7 @@ func faults(n int) (float64, []int64) {
 	}
 	t0 := time.Now()
 	go child()
-	for range n {
+	for i := 0; i < n; i++ {
 		<-exits
 		go child()
 	}
@@ -185,9 +195,9 @@ func timers() {
 	var wg sync.WaitGroup
 	wg.Add(n)
 	t0 := time.Now()
-	for range runtime.NumCPU() {
+	for i := 0; i < runtime.NumCPU(); i++ {
 		go func() {
-			for i := range n / runtime.NumCPU() {
+			for i := 0; i < n / runtime.NumCPU(); i++ {
 				time.AfterFunc(time.Duration(1+i%100)*time.Millisecond, wg.Done)
 			}
 		}()

@@ -19,7 +19,7 @@ Routine empty(Self&) {
   co_return;
 }
 
-constexpr int kSpawnsBetweenYields = 128;
+constexpr int kSpawnsBetweenYields = 2000;  // as many as a slice has reductions
 
 Routine spawner(Self& self, Nanoseconds until, std::atomic<std::uint64_t>* spawned, std::shared_ptr<Gate> gate) {
   std::uint64_t count = 0;
@@ -78,7 +78,7 @@ Measurement exchange(BenchNode& node, unsigned pairs, Nanoseconds span, bool tim
 
 constexpr unsigned kProducers = 8;
 constexpr int kMessagesEach = 250'000;
-constexpr int kSendsBetweenYields = 256;
+constexpr int kSendsBetweenYields = 1024;
 
 Routine producer(Self& self, Pid consumer) {
   for (int i = 0; i < kMessagesEach; ++i) {

@@ -14,7 +14,7 @@ Result<Measurement> pingpong_many(const Options& options);
 // `spawn`, and four pairs, with the default number of workers: percent of what one worker does.
 Result<Measurement> scaling_spawn(const Options& options);
 Result<Measurement> scaling_pairs(const Options& options);
-// Rounds of 8 producers, which yield after every 256 messages, to one consumer; messages/s.
+// Rounds of 8 producers, which yield after every 1,024 messages, to one consumer; messages/s.
 Result<Measurement> fanin(const Options& options);
 // One token around 1,000 processes; hops/s.
 Result<Measurement> ring(const Options& options);
