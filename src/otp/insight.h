@@ -48,7 +48,7 @@ struct PastExit {
   Pid pid;
   std::string label;
   ExitReason reason;  // shortened
-  Nanoseconds at = 0;  // on the runtime's clock
+  Nanoseconds at = 0;  // on the runtime's clock, as its worker last read it: some steps before
 };
 
 // The last exits of one worker. Threads: any thread; one mutex, held for O(1), or while all are copied.

@@ -1,6 +1,7 @@
 #include "otp/runtime.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 
 #include "base/assert.h"
@@ -271,35 +272,43 @@ void Runtime::schedule(Process& process, bool chatty, Worker* worker) noexcept {
   }
 }
 
-void Runtime::inject(Process& process) noexcept {
+void Runtime::inject(Batch batch) noexcept {
   const std::scoped_lock lock(injected_mutex_);
-  process.next_ = nullptr;
-  (injected_tail_ == nullptr ? injected_head_ : injected_tail_->next_) = &process;
-  injected_tail_ = &process;
-  injected_size_.fetch_add(1);
+  injected_.push_back(batch);
+  injected_size_.fetch_add(batch.count);
 }
 
+// A fair share at once, so that the lock is taken rarely; under it nothing of a process is touched, which may be cold.
 Process* Runtime::take_injected(Worker* worker) noexcept {
+  constexpr std::uint32_t kMost = RunQueue::kCapacity / 2 + 1;
   if (injected_size_.load(std::memory_order_relaxed) == 0) return nullptr;
-  const std::scoped_lock lock(injected_mutex_);
-  Process* first = injected_head_;
-  if (first == nullptr) return nullptr;
-  std::uint64_t taken = 1;
-  injected_head_ = first->next_;
-  if (worker != nullptr) {
-    // A fair share at once, so that the lock is taken rarely.
-    std::uint64_t more = std::min<std::uint64_t>(injected_size_.load(std::memory_order_relaxed) / workers_.size(),
-                                                 RunQueue::kCapacity / 2);
-    while (more-- > 0 && injected_head_ != nullptr) {
-      Process* process = injected_head_;
-      Process* after = process->next_;
-      if (!worker->queue_.push(process)) break;
-      injected_head_ = after;
-      ++taken;
+  std::array<Batch, kMost> taken;
+  std::uint32_t batches = 0;
+  std::uint32_t count = 0;
+  {
+    const std::scoped_lock lock(injected_mutex_);
+    const std::uint64_t share =
+        worker == nullptr ? 1 : std::min<std::uint64_t>(1 + injected_size_.load() / workers_.size(), kMost);
+    while (count < share && !injected_.empty() && count + injected_.front().count <= kMost) {
+      count += injected_.front().count;
+      taken[batches++] = injected_.front();
+      injected_.pop_front();
+    }
+    injected_size_.fetch_sub(count);
+  }
+  if (batches == 0) return nullptr;
+  Process* const first = taken[0].first;
+  for (std::uint32_t i = 0; i < batches; ++i) {
+    Process* process = taken[i].first;
+    for (std::uint32_t left = taken[i].count; left > 0; --left) {
+      Process* const after = process->next_;
+      if (process != first && !worker->queue_.push(process)) {
+        inject(Batch{process, left});  // no room: in its chain
+        break;
+      }
+      process = after;
     }
   }
-  if (injected_head_ == nullptr) injected_tail_ = nullptr;
-  injected_size_.fetch_sub(taken);
   return first;
 }
 
@@ -366,7 +375,7 @@ void Runtime::finish(Process& process, Worker& worker) noexcept {
 
   Tag tag;
   if (detail && detail->tagged) tag = tags_.take(pid);
-  if (!reason.is_normal()) worker.last_exits.add({pid, tag.label, reason.shortened(), clock().now()});
+  if (!reason.is_normal()) worker.last_exits.add({pid, tag.label, reason.shortened(), worker.recent_time()});
   if (detail) {
     for (const auto& [node, none] : detail->nodes) drop_interest(pid, node);
     for (auto& [reference, target] : detail->watching)

@@ -10,6 +10,7 @@
 #include <array>
 #include <atomic>
 #include <condition_variable>
+#include <deque>
 #include <expected>
 #include <functional>
 #include <memory>
@@ -284,7 +285,13 @@ class Runtime {
   // Puts a process that the caller made runnable into a queue. `chatty`: the running one has news for it. `worker`: the
   // caller's, null when it is not one of ours.
   void schedule(Process& process, bool chatty, Worker* worker) noexcept;
-  void inject(Process& process) noexcept;
+  // A chain of processes by their next_; at most half a run queue and one.
+  struct Batch {
+    Process* first;
+    std::uint32_t count;
+  };
+  void inject(Process& process) noexcept { inject(Batch{&process, 1}); }
+  void inject(Batch batch) noexcept;
   Process* take_injected(Worker* worker) noexcept;
   void wake_idle_worker() noexcept;
   bool mark_idle_worker() noexcept;
@@ -344,8 +351,7 @@ class Runtime {
   std::atomic<bool> empty_watched_{false};
 
   std::mutex injected_mutex_;
-  Process* injected_head_ = nullptr;  // guarded by injected_mutex_
-  Process* injected_tail_ = nullptr;  // guarded by injected_mutex_
+  std::deque<Batch> injected_;  // guarded by injected_mutex_
 
   std::mutex nodes_mutex_;
   std::unordered_map<std::uint32_t, std::unordered_set<Pid>> interested_;  // in a node; guarded by nodes_mutex_

@@ -34,8 +34,25 @@ void Worker::enqueue(Process& process, bool chatty) noexcept {
     runnable = chat_.put(runnable);
     if (runnable == nullptr) return;
   }
-  if (!queue_.push(runnable)) runtime_.inject(*runnable);
+  if (!queue_.push(runnable)) overflow(*runnable);
   if (runtime_.idle_.load(std::memory_order_relaxed) > 0) runtime_.wake_idle_worker();
+}
+
+// The older half of the own queue goes to the injection queue, and this one with it, under one lock, as in Go's
+// scheduler: so that whoever makes thousands runnable at once does not take it thousands of times.
+void Worker::overflow(Process& process) noexcept {
+  process.next_ = nullptr;
+  Process* first = &process;
+  Process* last = nullptr;  // of the older ones
+  std::uint32_t count = 1;
+  for (; count <= RunQueue::kCapacity / 2; ++count) {
+    Process* older = queue_.pop();
+    if (older == nullptr) break;  // others have stolen meanwhile
+    older->next_ = &process;
+    (last == nullptr ? first : last->next_) = older;
+    last = older;
+  }
+  runtime_.inject(Runtime::Batch{first, count});
 }
 
 // It has used up its slice. While there are some in the injection queue, which found no room here, its place is behind
@@ -156,7 +173,7 @@ void Worker::sleep() noexcept {
   runtime_.idle_.fetch_sub(1);
   parked_.store(false);
   if (wake_to_search_.exchange(false, std::memory_order_acquire)) searching_ = true;
-  const Nanoseconds now = runtime_.clock().now();
+  const Nanoseconds now = looked_outside_ = runtime_.clock().now();
   if (now >= timers_.next_due()) fire_timers(now);
   if (others_run) {
     watch_others(now);
@@ -264,7 +281,7 @@ void Worker::run(Process& process) noexcept {
 }
 
 bool Worker::step() {
-  const Nanoseconds now = runtime_.clock().now();
+  const Nanoseconds now = looked_outside_ = runtime_.clock().now();
   while (now >= timers_.next_due()) fire_timers(now);
   reactor_->poll();
   while (Process* injected = runtime_.take_injected(nullptr)) deterministic_.push_back(injected);

@@ -74,6 +74,8 @@ class Worker {
 
   // Owner: makes `process` runnable here.
   void enqueue(Process& process, bool chatty) noexcept;
+  // The time when it last looked at the clock: before this step, or some steps ago. Owner.
+  Nanoseconds recent_time() const noexcept { return looked_outside_; }
   bool has_work() const noexcept { return !chat_.empty() || !queue_.empty(); }
   // Deterministic mode.
   bool step();
@@ -106,6 +108,7 @@ class Worker {
   Process* steal_from_others() noexcept;
   void look_outside() noexcept;
   void attend(Nanoseconds now) noexcept;
+  void overflow(Process& process) noexcept;
   void to_the_back(Process& process) noexcept;
   void stop_searching() noexcept;
   void sleep() noexcept;
