@@ -188,8 +188,7 @@ Result<Measurement> timers(const Options& options) {
     spent += node.clock.now() - start;
     fired_in_all += kTimers;
   }
-  return Measurement{
-      .value = fired_in_all * 1e9 / static_cast<double>(spent), .unit = "timers/s", .workers = workers};
+  return Measurement{.value = fired_in_all * 1e9 / static_cast<double>(spent), .unit = "timers/s", .workers = workers};
 }
 
 Result<Measurement> timers_cancel(const Options& options) {

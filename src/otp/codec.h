@@ -1,7 +1,8 @@
 // Codec: how values leave their node, and how guests see them: as MessagePack (its specification of 2013).
 //
 // A type has a codec when it is
-// - bool, a number, a scoped enumeration (any number of its underlying type is let through), std::string, std::vector<std::byte> (binary), Pid, ExitReason;
+// - bool, a number, a scoped enumeration (any number of its underlying type is let through), std::string,
+// std::vector<std::byte> (binary), Pid, ExitReason;
 // - std::optional (nil: empty), std::vector, std::array, std::pair, std::tuple, std::map, std::variant
 //   ([index, value]), std::monostate (nil) of such; no hash maps, as a stranger could choose keys that collide;
 // - an aggregate without bases and without arrays in the C way, all of whose fields have one: the array of its fields
@@ -11,9 +12,9 @@
 // bit-field) that is sent within its node only says so, as nothing can find out: static constexpr bool kLocalOnly =
 // true;
 //
-// On its way a value carries its type's name, kWireName<T>: as the compiler spells it, so that both sides should be built
-// by one compiler, and types of one name in the unnamed namespaces of two files are not told apart. Or what the type says
-// itself, so that it can be renamed and moved, and other compilers and languages know it:
+// On its way a value carries its type's name, kWireName<T>: as the compiler spells it, so that both sides should be
+// built by one compiler, and types of one name in the unnamed namespaces of two files are not told apart. Or what the
+// type says itself, so that it can be renamed and moved, and other compilers and languages know it:
 //   struct Deposit { static constexpr std::string_view kWireName = "bank.deposit"; int cents; };
 #pragma once
 

@@ -5,8 +5,8 @@
 
 #include <limits>
 #include <memory>
-#include <stdexcept>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 
 #include "otp/message.h"
 

@@ -47,7 +47,7 @@ class Tags {
 struct PastExit {
   Pid pid;
   std::string label;
-  ExitReason reason;  // shortened
+  ExitReason reason;   // shortened
   Nanoseconds at = 0;  // on the runtime's clock, as its worker last read it: some steps before
 };
 

@@ -18,9 +18,9 @@ class Runtime;
 class RemoteLink {
  public:
   virtual ~RemoteLink() = default;
-  // Hands `envelope`, whose value if it has one is an EncodedValue, over for `to`, a pid of another node. The order of one sender's envelopes to one receiver is kept.
-  // Returns the envelope when that node cannot be reached; the runtime then answers noconnection where an answer is
-  // owed.
+  // Hands `envelope`, whose value if it has one is an EncodedValue, over for `to`, a pid of another node. The order of
+  // one sender's envelopes to one receiver is kept. Returns the envelope when that node cannot be reached; the runtime
+  // then answers noconnection where an answer is owed.
   virtual EnvelopePtr deliver(Pid to, EnvelopePtr envelope) noexcept = 0;
 };
 

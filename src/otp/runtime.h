@@ -103,7 +103,8 @@ struct GroupChange {
 
 struct SpawnOptions {
   std::string label = {};  // what people see it as
-  // Registered before it runs, and freed with its end. When the name is taken nothing is spawned; whereis() says by whom.
+  // Registered before it runs, and freed with its end. When the name is taken nothing is spawned; whereis() says by
+  // whom.
   std::string name = {};
   // Under whom people see it; spawn_from puts the spawning process unless it is given, if there is a label.
   Pid parent = {};

@@ -273,7 +273,7 @@ Task<> Execution::call(Self& self, Execution& execution, const Instruction& inst
   const std::string text = execution.new_text(self.pid());
   self.ask(asked.call, server, Message::of_text(text));
   execution.model_.call(self.pid(), server, asked.call.reference, text);
-  const Nanoseconds deadline = self.runtime().clock().now() + instruction.amount * kMicrosecond;
+  const Nanoseconds deadline = self.runtime().clock().now() + (1 + instruction.amount) * kMicrosecond;
   while (!asked.call.done && self.runtime().clock().now() < deadline) co_await news(self, deadline);
   execution.model_.answered(self.pid(), asked.call, self.runtime().clock().now(), deadline);
   if (!asked.call.done) {

@@ -455,7 +455,8 @@ void Model::answered(Pid pid, const PendingCall& call, Nanoseconds now, Nanoseco
   if (!call.done) {
     if (expected.done()) fail(pid.to_string() + " sees no answer, and there is one");
     if (now < deadline) fail(pid.to_string() + " gives up its call before the deadline");
-    if (!connected_ && expected.server.node() != pid.node()) fail(pid.to_string() + " is not told that its call is lost");
+    if (!connected_ && expected.server.node() != pid.node())
+      fail(pid.to_string() + " is not told that its call is lost");
     return;  // it is abandoned next
   }
   process.call.reset();

@@ -26,7 +26,7 @@ enum class Op : std::uint8_t {
   kReply,     // to a request that somebody, perhaps another, has received and not answered
   kRegister,  // itself or another
   kUnregister,
-  kReceive,       // for a millisecond
+  kReceive,      // for a millisecond
   kReceiveFor,   // amount µs; some 0
   kReceiveFrom,  // the first from the other, for amount µs
   kReceiveDown,  // the first DOWN or EXIT, for amount µs

@@ -62,9 +62,9 @@ int explore_all(std::uint64_t from, std::uint64_t count, unsigned jobs) {
 // A crash makes no report of its own.
 void on_crash(int signal) {
   std::array<char, 160> line;
-  const int size = std::snprintf(line.data(), line.size(), "signal %d in: %s --seed %llu %s\n", signal, RUSM_SIM_PROGRAM,
-                                 static_cast<unsigned long long>(present.seed),
-                                 present.two_nodes ? "--two-nodes" : "--one-node");
+  const int size =
+      std::snprintf(line.data(), line.size(), "signal %d in: %s --seed %llu %s\n", signal, RUSM_SIM_PROGRAM,
+                    static_cast<unsigned long long>(present.seed), present.two_nodes ? "--two-nodes" : "--one-node");
   (void)!write(STDOUT_FILENO, line.data(), static_cast<std::size_t>(size));
   _exit(128 + signal);
 }
