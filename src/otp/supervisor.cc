@@ -1,0 +1,699 @@
+// The supervisor's body is one coroutine. Whatever it awaits, it receives messages one by one and sorts them (take):
+// ends of children and requests wait in queues of their own until the present work is done, the answers that the work
+// waits for are noted at their child, and the end of its own parent makes it stop. So nothing is searched for in the
+// mailbox, and many children start and stop in linear time.
+#include "otp/supervisor.h"
+
+#include <algorithm>
+#include <cmath>
+#include <deque>
+#include <map>
+#include <ranges>
+#include <unordered_map>
+#include <utility>
+#include <variant>
+
+#include "otp/match.h"
+
+namespace rusm::otp {
+namespace {
+
+using Kind = ExitReason::Kind;
+
+// ── What a supervisor receives ──
+
+struct ChildStarted {
+  Pid child;
+  bool declined = false;
+};
+
+struct StartRequest {
+  static constexpr bool kLocalOnly = true;
+  ChildSpec spec;
+};
+
+struct StartDynamicRequest {
+  static constexpr bool kLocalOnly = true;
+  std::unique_ptr<Message> argument;
+};
+
+enum class Order : std::uint8_t { kTerminate, kRestart, kDelete };
+struct OrderRequest {
+  Order order = Order::kTerminate;
+  std::string id;
+  Pid pid;  // of a dynamic child, instead of the id
+};
+
+struct WhichRequest {};
+struct CountRequest {};
+
+struct RestartDue {
+  std::uint64_t child = 0;
+  std::uint64_t wait = 0;
+};
+
+// A Result<Pid> that can travel.
+struct Answer {
+  Pid pid;
+  std::optional<std::pair<ErrorCode, std::string>> error;
+};
+
+struct Child {
+  ChildSpec spec;
+  ChildState state = ChildState::kStopped;
+  Pid pid = {};
+  Reference monitor = 0;
+  bool answered = false;  // ready() or decline() came
+  bool declined = false;
+  std::optional<ExitReason> ended = {};  // while somebody waits for it
+  Nanoseconds started = 0;
+  Nanoseconds wait = 0;           // of the last back-off
+  std::uint64_t wait_number = 0;  // a wait that was given up does not restart it
+};
+
+struct Ended {
+  std::uint64_t child;
+  ExitReason reason;
+};
+
+bool is_failure(const ExitReason& reason) {
+  return reason.kind() != Kind::kNormal && reason.kind() != Kind::kShutdown;
+}
+
+class Supervisor {
+ public:
+  // `reports`: it is a child of a supervisor, to which it says when it has started.
+  Supervisor(Self& self, SupervisorSpec spec, bool reports)
+      : self_(self), spec_(std::move(spec)), parent_(self.runtime().info(self.pid())->parent), reports_(reports) {}
+
+  Task<> run();
+
+ private:
+  using Number = std::uint64_t;  // of a child, in the order of their first start
+
+  Child& at(Number number) { return children_.at(number); }
+  bool is_dynamic() const { return spec_.strategy == Strategy::kSimpleOneForOne; }
+  Number add(ChildSpec spec);
+  void forget(Number number);
+  void lose(Child& child);
+
+  void take(Message message);
+  void take_down(const Down& down);
+  // One more message, or until `deadline`; false when it has passed.
+  Task<bool> take_next(Nanoseconds deadline = kNever);
+
+  // What went wrong, or nothing. Nothing as well when it declined, or its supervisor has to stop.
+  Task<std::optional<ExitReason>> start(Number number);
+  Task<std::optional<ExitReason>> wait_until_started(Number number);
+  // The child lives no more when it returns.
+  Task<> stop(Number number);
+  Task<> stop_all();
+  Task<> start_first();
+
+  Task<> handle_end(Ended ended);
+  Task<> restart(Number number);
+  Task<> restart_now(Number number);
+  Task<bool> start_again(std::vector<Number> numbers);
+  std::vector<Number> affected_by(Number number) const;
+  bool note_restart();
+  Nanoseconds next_wait(Child& child);
+  void report(std::string_view what, const Child& child, const ExitReason& reason);
+
+  Task<> handle(Message request);
+  Task<> handle_start(ReplyTo to, ChildSpec spec);
+  Task<> handle_order(ReplyTo to, const OrderRequest& order);
+  void answer(ReplyTo to, Pid pid) { self_.reply(to, Message::of(Answer{pid, {}})); }
+  void refuse(ReplyTo to, ErrorCode code, std::string text) {
+    self_.reply(to, Message::of(Answer{Pid(), std::pair(code, std::move(text))}));
+  }
+  std::vector<ChildInfo> which() const;
+  ChildCounts count() const;
+
+  Self& self_;
+  const SupervisorSpec spec_;
+  const Pid parent_;
+  const bool reports_;
+  std::map<Number, Child> children_;
+  Number next_number_ = 1;
+  std::unordered_map<std::string, Number> by_id_;
+  std::unordered_map<Pid, Number> by_pid_;
+  std::unordered_map<Reference, Number> by_monitor_;
+  std::uint64_t alive_ = 0;
+  std::uint64_t waiting_ = 0;
+  std::deque<Nanoseconds> restarts_;  // within the window
+  std::deque<Ended> ended_;
+  std::deque<RestartDue> due_;
+  std::deque<Message> requests_;
+  std::optional<ExitReason> stop_;
+};
+
+// ── Children ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+Supervisor::Number Supervisor::add(ChildSpec spec) {
+  const Number number = next_number_++;
+  if (!spec.id.empty()) by_id_[spec.id] = number;
+  children_.emplace(number, Child{.spec = std::move(spec)});
+  return number;
+}
+
+void Supervisor::forget(Number number) {
+  const auto child = children_.find(number);
+  if (child == children_.end()) return;
+  if (!child->second.spec.id.empty()) by_id_.erase(child->second.spec.id);
+  if (child->second.state == ChildState::kWaiting) --waiting_;
+  children_.erase(child);
+}
+
+// It lives no more.
+void Supervisor::lose(Child& child) {
+  by_monitor_.erase(child.monitor);
+  by_pid_.erase(child.pid);
+  child.monitor = 0;
+  child.pid = Pid();
+  child.state = ChildState::kStopped;
+  --alive_;
+}
+
+// ── What comes in ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+void Supervisor::take(Message message) {
+  if (message.is_request()) {
+    requests_.push_back(std::move(message));
+    return;
+  }
+  match(
+      message, [this](const Down& down) { take_down(down); },
+      [this](const Exit& exit) {
+        // A child's end is told by its monitor.
+        if (exit.from == parent_ && parent_) stop_ = exit.reason;
+      },
+      [this](const ChildStarted& started) {
+        const auto number = by_pid_.find(started.child);
+        if (number == by_pid_.end()) return;
+        at(number->second).answered = true;
+        at(number->second).declined = started.declined;
+      },
+      [this](const RestartDue& due) { due_.push_back(due); });
+}
+
+void Supervisor::take_down(const Down& down) {
+  const auto found = by_monitor_.find(down.reference);
+  if (found == by_monitor_.end()) return;
+  const Number number = found->second;
+  Child& child = at(number);
+  const bool awaited = child.state != ChildState::kRunning;
+  lose(child);
+  if (awaited) {
+    child.ended = down.reason;
+  } else {
+    ended_.push_back({number, down.reason});
+  }
+}
+
+Task<bool> Supervisor::take_next(Nanoseconds deadline) {
+  if (deadline == kNever) {
+    take(co_await receive(self_));
+    co_return true;
+  }
+  const Nanoseconds left = deadline - self_.runtime().clock().now();
+  auto message = co_await receive_for(self_, std::max<Nanoseconds>(left, 0));
+  if (message) take(std::move(*message));
+  co_return message.has_value();
+}
+
+// ── Start and stop ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+Task<std::optional<ExitReason>> Supervisor::start(Number number) {
+  Child& child = at(number);
+  SpawnOptions options;
+  options.label = child.spec.id;
+  options.name = child.spec.name;
+  options.parent = self_.pid();
+  options.link = options.monitor = true;
+  const Result<Spawned> spawned = child.spec.start(self_, std::move(options));
+  if (!spawned) co_return ExitReason::crashed("start", spawned.error().to_string());
+  if (!spawned->pid) {
+    const bool taken = !child.spec.name.empty() && self_.runtime().whereis(child.spec.name);
+    co_return ExitReason::crashed(
+        "start", taken ? "the name \"" + child.spec.name + "\" is taken" : "there is no room for another process");
+  }
+  child.pid = spawned->pid;
+  child.monitor = spawned->reference;
+  child.started = self_.runtime().clock().now();
+  child.answered = child.declined = false;
+  child.ended.reset();
+  by_pid_[child.pid] = number;
+  by_monitor_[child.monitor] = number;
+  ++alive_;
+  child.state = ChildState::kRunning;
+  if (!child.spec.reports_ready) co_return std::nullopt;
+  child.state = ChildState::kStarting;
+  co_return co_await wait_until_started(number);
+}
+
+Task<std::optional<ExitReason>> Supervisor::wait_until_started(Number number) {
+  Child& child = at(number);
+  const Nanoseconds deadline = deadline_after(self_.runtime().clock().now(), child.spec.start_timeout);
+  bool in_time = true;
+  while (!child.answered && !child.ended && !stop_ && in_time) in_time = co_await take_next(deadline);
+  if (stop_) co_return std::nullopt;
+  if (child.answered && !child.declined) {
+    if (!child.ended) {
+      child.state = ChildState::kRunning;
+    } else {
+      ended_.push_back({number, *std::exchange(child.ended, std::nullopt)});  // ready, and then it ended
+    }
+    co_return std::nullopt;
+  }
+  if (child.declined) {
+    co_await stop(number);
+    co_return std::nullopt;
+  }
+  if (child.ended) co_return *child.ended;
+  self_.exit(child.pid, Kind::kKill);
+  while (!child.ended) co_await take_next();
+  co_return ExitReason(Kind::kTimeout);
+}
+
+Task<> Supervisor::stop(Number number) {
+  Child& child = at(number);
+  if (child.state == ChildState::kWaiting) {
+    child.state = ChildState::kStopped;
+    ++child.wait_number;
+    --waiting_;
+  }
+  if (!child.pid) co_return;
+  child.state = ChildState::kStopping;
+  child.ended.reset();
+  const Nanoseconds patience = child.spec.shutdown;
+  self_.exit(child.pid, patience == 0 ? Kind::kKill : Kind::kShutdown);
+  const Nanoseconds deadline = patience == 0 ? kNever : deadline_after(self_.runtime().clock().now(), patience);
+  bool in_time = true;
+  while (!child.ended && in_time) in_time = co_await take_next(deadline);
+  if (!child.ended) {
+    self_.exit(child.pid, Kind::kKill);
+    while (!child.ended) co_await take_next();
+  }
+  const bool asked_for = !is_failure(*child.ended) || (patience == 0 && child.ended->kind() == Kind::kKilled);
+  if (!asked_for) report("did not stop as it should", child, *child.ended);
+  child.ended.reset();
+}
+
+// In the reverse order of their start; of kSimpleOneForOne, which has no order, all at once.
+Task<> Supervisor::stop_all() {
+  if (is_dynamic()) {
+    Nanoseconds patience = 0;
+    for (auto& [number, child] : children_) {
+      if (!child.pid) continue;
+      child.state = ChildState::kStopping;
+      patience = std::max(patience, child.spec.shutdown);
+      self_.exit(child.pid, child.spec.shutdown == 0 ? Kind::kKill : Kind::kShutdown);
+    }
+    const Nanoseconds deadline = deadline_after(self_.runtime().clock().now(), patience);
+    while (alive_ > 0 && co_await take_next(deadline)) {
+    }
+    for (const auto& [pid, number] : by_pid_) self_.exit(pid, Kind::kKill);
+    while (alive_ > 0) co_await take_next();
+    co_return;
+  }
+  std::vector<Number> numbers;
+  for (const auto& [number, child] : children_) numbers.push_back(number);
+  for (const Number number : std::views::reverse(numbers)) co_await stop(number);
+}
+
+// ── Restarts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+// False when there were too many.
+bool Supervisor::note_restart() {
+  const Nanoseconds now = self_.runtime().clock().now();
+  restarts_.push_back(now);
+  while (now - restarts_.front() > spec_.window) restarts_.pop_front();
+  if (restarts_.size() <= spec_.restarts_max) return true;
+  if (Log* log = self_.runtime().log()) {
+    log->warn("supervisor", "too many restarts: it stops",
+              {{"pid", self_.pid().to_string()}, {"restarts", std::to_string(restarts_.size())}});
+  }
+  stop_ = Kind::kShutdown;
+  return false;
+}
+
+Task<> Supervisor::handle_end(Ended ended) {
+  const auto found = children_.find(ended.child);
+  // It may have been started again, or forgotten, by what was done since.
+  if (found == children_.end() || found->second.state != ChildState::kStopped) co_return;
+  Child& child = found->second;
+  if (is_failure(ended.reason)) report("ended", child, ended.reason);
+  const bool again = child.spec.restart == Restart::kPermanent ||
+                     (child.spec.restart == Restart::kTransient && is_failure(ended.reason));
+  if (again) {
+    co_await restart(ended.child);
+  } else if (child.spec.restart == Restart::kTemporary || is_dynamic()) {
+    forget(ended.child);
+  }
+}
+
+Nanoseconds Supervisor::next_wait(Child& child) {
+  const Backoff& backoff = *spec_.backoff;
+  const bool quiet = self_.runtime().clock().now() - child.started >= backoff.quiet;
+  const double wait =
+      child.wait == 0 || quiet ? static_cast<double>(backoff.first) : static_cast<double>(child.wait) * backoff.factor;
+  child.wait = static_cast<Nanoseconds>(std::min(wait, static_cast<double>(backoff.max)));
+  const double part = static_cast<double>(self_.runtime().entropy().next_u64() >> 11) * 0x1p-53;  // 0 to 1
+  return static_cast<Nanoseconds>(static_cast<double>(child.wait) * (1 + backoff.jitter * (2 * part - 1)));
+}
+
+Task<> Supervisor::restart(Number number) {
+  if (!note_restart()) co_return;
+  if (!spec_.backoff) co_return co_await restart_now(number);
+  Child& child = at(number);
+  child.state = ChildState::kWaiting;
+  ++waiting_;
+  self_.send_after(next_wait(child), self_.pid(), Message::of(RestartDue{number, ++child.wait_number}));
+}
+
+// The children that are to be stopped and started with this one, in order, itself included.
+std::vector<Supervisor::Number> Supervisor::affected_by(Number number) const {
+  std::vector<Number> affected;
+  if (spec_.strategy == Strategy::kOneForOne || is_dynamic()) return {number};
+  for (const auto& [other, child] : children_) {
+    if (spec_.strategy == Strategy::kOneForAll || other >= number) affected.push_back(other);
+  }
+  return affected;
+}
+
+Task<> Supervisor::restart_now(Number number) {
+  for (;;) {
+    std::vector<Number> affected = affected_by(number);
+    std::vector<Number> again;
+    for (const Number other : std::views::reverse(affected)) {
+      const bool ran = at(other).pid || other == number || at(other).state == ChildState::kWaiting;
+      co_await stop(other);
+      if (stop_) co_return;
+      if (other != number && at(other).spec.restart == Restart::kTemporary) {
+        forget(other);
+      } else if (ran) {
+        again.push_back(other);
+      }
+    }
+    std::ranges::reverse(again);
+    if (co_await start_again(std::move(again)) || stop_ || !children_.contains(number)) co_return;
+    if (!note_restart()) co_return;
+  }
+}
+
+// False when one could not be started; it and those after it are then stopped.
+Task<bool> Supervisor::start_again(std::vector<Number> numbers) {
+  for (const Number number : numbers) {
+    const std::optional<ExitReason> failure = co_await start(number);
+    if (stop_) co_return true;
+    if (failure) {
+      report("could not be started again", at(number), *failure);
+      // It and those after it are to run: marked as such for the next attempt.
+      for (const Number later : numbers) {
+        if (later < number) continue;
+        at(later).state = ChildState::kWaiting;
+        ++waiting_;
+      }
+      co_return false;
+    }
+  }
+  co_return true;
+}
+
+void Supervisor::report(std::string_view what, const Child& child, const ExitReason& reason) {
+  if (Log* log = self_.runtime().log()) {
+    log->warn("supervisor", "a child " + std::string(what),
+              {{"pid", self_.pid().to_string()}, {"child", child.spec.id}, {"reason", reason.to_string()}});
+  }
+}
+
+// ── The body ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+Task<> Supervisor::start_first() {
+  for (const ChildSpec& spec : spec_.children) {
+    const Number number = add(spec);
+    const std::optional<ExitReason> failure = co_await start(number);
+    if (stop_) co_return;
+    if (failure) {
+      stop_ = ExitReason::crashed("start", "child \"" + spec.id + "\" could not be started: " + failure->to_string());
+      co_return;
+    }
+    if (at(number).declined && spec.restart == Restart::kTemporary) forget(number);
+  }
+}
+
+Task<> Supervisor::run() {
+  self_.trap_exit(true);
+  co_await start_first();
+  if (!stop_ && reports_) ready(self_);
+  while (!stop_) {
+    if (!ended_.empty()) {
+      Ended ended = std::move(ended_.front());
+      ended_.pop_front();
+      co_await handle_end(std::move(ended));
+    } else if (!due_.empty()) {
+      const RestartDue due = due_.front();
+      due_.pop_front();
+      const auto child = children_.find(due.child);
+      if (child == children_.end() || child->second.state != ChildState::kWaiting ||
+          child->second.wait_number != due.wait) {
+        continue;
+      }
+      co_await restart_now(due.child);
+    } else if (!requests_.empty()) {
+      Message request = std::move(requests_.front());
+      requests_.pop_front();
+      co_await handle(std::move(request));
+    } else {
+      co_await take_next();
+    }
+  }
+  const ExitReason reason = *stop_;
+  co_await stop_all();
+  co_await end(self_, reason);
+}
+
+// ── Requests ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+Task<> Supervisor::handle(Message request) {
+  const ReplyTo to = request.reply_to();
+  if (auto* start = request.get_if<StartRequest>()) {
+    if (is_dynamic()) {
+      co_return refuse(to, ErrorCode::kInvalid,
+                       "start_child: the children of a kSimpleOneForOne come from an argument");
+    }
+    co_await handle_start(to, std::move(start->spec));
+  } else if (auto* dynamic = request.get_if<StartDynamicRequest>()) {
+    ChildSpec spec = is_dynamic() ? spec_.dynamic(*dynamic->argument) : ChildSpec();
+    if (!spec.start) {
+      co_return refuse(to, ErrorCode::kInvalid, "start_child: the supervisor makes no child of such an argument");
+    }
+    co_await handle_start(to, std::move(spec));
+  } else if (const auto* order = request.get_if<OrderRequest>()) {
+    co_await handle_order(to, *order);
+  } else if (request.get_if<WhichRequest>() != nullptr) {
+    self_.reply(to, Message::of(which()));
+  } else if (request.get_if<CountRequest>() != nullptr) {
+    self_.reply(to, Message::of(count()));
+  } else {
+    refuse(to, ErrorCode::kInvalid, "a supervisor does not know this request");
+  }
+}
+
+Task<> Supervisor::handle_start(ReplyTo to, ChildSpec spec) {
+  const bool dynamic = is_dynamic();
+  if (!dynamic) {
+    if (Result<> fine = validate({.children = {spec}}); !fine) {
+      co_return refuse(to, fine.error().code, fine.error().to_string());
+    }
+    if (by_id_.contains(spec.id)) co_return refuse(to, ErrorCode::kExists, "id: \"" + spec.id + "\" is in use");
+  }
+  const Number number = add(std::move(spec));
+  const std::optional<ExitReason> failure = co_await start(number);
+  if (stop_) co_return;
+  const Child& child = at(number);
+  if (failure) {
+    refuse(to, ErrorCode::kUnavailable, "the child could not be started: " + failure->to_string());
+    co_return forget(number);
+  }
+  const bool declined = child.declined;
+  answer(to, child.pid);
+  if (declined && (dynamic || child.spec.restart == Restart::kTemporary)) forget(number);
+}
+
+Task<> Supervisor::handle_order(ReplyTo to, const OrderRequest& order) {
+  Number number = 0;
+  if (const auto by_id = by_id_.find(order.id); by_id != by_id_.end()) number = by_id->second;
+  if (const auto by_pid = by_pid_.find(order.pid); by_pid != by_pid_.end()) number = by_pid->second;
+  if (number == 0) {
+    co_return refuse(to, ErrorCode::kNotFound,
+                     "there is no child " + (order.pid ? order.pid.to_string() : "\"" + order.id + "\""));
+  }
+  const bool stopped = at(number).state == ChildState::kStopped;
+  switch (order.order) {
+    case Order::kTerminate:
+      co_await stop(number);
+      answer(to, Pid());
+      if (at(number).spec.restart == Restart::kTemporary || is_dynamic()) forget(number);
+      co_return;
+    case Order::kRestart: {
+      if (!stopped) co_return refuse(to, ErrorCode::kExists, "the child runs, or waits for its restart");
+      const std::optional<ExitReason> failure = co_await start(number);
+      if (stop_) co_return;
+      if (failure) {
+        co_return refuse(to, ErrorCode::kUnavailable, "the child could not be started: " + failure->to_string());
+      }
+      co_return answer(to, at(number).pid);
+    }
+    case Order::kDelete:
+      if (!stopped)
+        co_return refuse(to, ErrorCode::kExists, "the child runs, or waits for its restart: terminate it first");
+      forget(number);
+      co_return answer(to, Pid());
+  }
+}
+
+std::vector<ChildInfo> Supervisor::which() const {
+  std::vector<ChildInfo> infos;
+  for (const auto& [number, child] : children_) {
+    infos.push_back({.id = child.spec.id, .pid = child.pid, .state = child.state, .restart = child.spec.restart});
+  }
+  return infos;
+}
+
+ChildCounts Supervisor::count() const {
+  return {.specs = children_.size(), .active = alive_, .waiting = waiting_};
+}
+
+Task<Result<Pid>> ask(Self& self, Pid supervisor, Message request) {
+  std::expected<Message, ExitReason> reply = co_await call(self, supervisor, std::move(request), kNever);
+  if (!reply) {
+    co_return fail(ErrorCode::kNotFound, supervisor.to_string(), "the supervisor: " + reply.error().to_string());
+  }
+  Answer* answer = reply->get_if<Answer>();
+  if (answer == nullptr) co_return fail(ErrorCode::kInvalid, supervisor.to_string(), "it is no supervisor");
+  if (answer->error) co_return fail(answer->error->first, supervisor.to_string(), std::move(answer->error->second));
+  co_return answer->pid;
+}
+
+Task<Result<>> order(Self& self, Pid supervisor, OrderRequest request) {
+  const Result<Pid> done = co_await ask(self, supervisor, Message::of(std::move(request)));
+  if (!done) co_return std::unexpected(done.error());
+  co_return Result<>();
+}
+
+template <class T, class Request>
+Task<Result<T>> inquire(Self& self, Pid supervisor, Request request) {
+  std::expected<T, ExitReason> answer = co_await call<T>(self, supervisor, std::move(request), kNever);
+  if (!answer) {
+    co_return fail(ErrorCode::kNotFound, supervisor.to_string(), "the supervisor: " + answer.error().to_string());
+  }
+  co_return std::move(*answer);
+}
+
+Routine run_supervisor(Self& self, SupervisorSpec spec, bool reports) {
+  if (const Result<> fine = validate(spec); !fine) {
+    co_await end(self, ExitReason::crashed("spec", fine.error().to_string()));
+  }
+  Supervisor supervisor(self, std::move(spec), reports);
+  co_await supervisor.run();
+}
+
+}  // namespace
+
+Routine supervise(Self& self, SupervisorSpec spec) {
+  return run_supervisor(self, std::move(spec), false);
+}
+
+Result<> validate(const SupervisorSpec& spec) {
+  if (spec.window <= 0) return fail(ErrorCode::kInvalid, "window", "must be longer than 0 ns");
+  if (spec.backoff) {
+    const Backoff& backoff = *spec.backoff;
+    if (backoff.first <= 0 || backoff.max < backoff.first) {
+      return fail(ErrorCode::kInvalid, "backoff", "must have 0 < first <= max");
+    }
+    if (!(backoff.factor >= 1)) return fail(ErrorCode::kInvalid, "backoff.factor", "must be 1 or more");
+    if (!(backoff.jitter >= 0 && backoff.jitter < 1)) {
+      return fail(ErrorCode::kInvalid, "backoff.jitter", "must be from 0 to less than 1");
+    }
+  }
+  const bool simple = spec.strategy == Strategy::kSimpleOneForOne;
+  if (simple && !spec.dynamic) return fail(ErrorCode::kInvalid, "dynamic", "a kSimpleOneForOne needs it");
+  if (!simple && spec.dynamic) return fail(ErrorCode::kInvalid, "dynamic", "is for kSimpleOneForOne only");
+  if (simple && !spec.children.empty()) {
+    return fail(ErrorCode::kInvalid, "children", "a kSimpleOneForOne has none of its own: see dynamic");
+  }
+  std::unordered_map<std::string, std::size_t> ids;
+  for (std::size_t i = 0; i < spec.children.size(); ++i) {
+    const ChildSpec& child = spec.children[i];
+    const std::string where = "children[" + std::to_string(i) + "]";
+    if (child.id.empty()) return fail(ErrorCode::kInvalid, where + ".id", "must not be empty");
+    if (!child.start) return fail(ErrorCode::kInvalid, where + ".start", "is missing: see child()");
+    if (child.shutdown < 0) return fail(ErrorCode::kInvalid, where + ".shutdown", "must be 0 ns or more, or kNever");
+    if (child.start_timeout <= 0)
+      return fail(ErrorCode::kInvalid, where + ".start_timeout", "must be longer than 0 ns");
+    if (!ids.emplace(child.id, i).second) {
+      return fail(ErrorCode::kExists, where + ".id", "\"" + child.id + "\" is in use");
+    }
+  }
+  return {};
+}
+
+ChildSpec child(std::string id, std::shared_ptr<BodyMaker> maker, std::vector<std::byte> argument) {
+  StartChild start = [maker = std::move(maker), argument = std::move(argument)](
+                         Self& supervisor, SpawnOptions options) -> Result<Spawned> {
+    Result<BodyPtr> body = maker->make({.bytes = argument, .attachment = {}});
+    if (!body) return std::unexpected(body.error());
+    return supervisor.runtime().spawn_from(supervisor, std::move(*body), std::move(options));
+  };
+  return {.id = std::move(id), .start = std::move(start)};
+}
+
+ChildSpec child_supervisor(std::string id, SupervisorSpec spec) {
+  ChildSpec child_spec = child(std::move(id), run_supervisor, std::move(spec), true);
+  child_spec.shutdown = kNever;
+  child_spec.reports_ready = true;
+  return child_spec;
+}
+
+void ready(Self& self) {
+  self.send(self.runtime().info(self.pid())->parent, ChildStarted{self.pid(), false});
+}
+
+void decline(Self& self) {
+  self.send(self.runtime().info(self.pid())->parent, ChildStarted{self.pid(), true});
+}
+
+Task<Result<Pid>> start_child(Self& self, Pid supervisor, ChildSpec spec) {
+  return ask(self, supervisor, Message::local(StartRequest{std::move(spec)}));
+}
+
+Task<Result<Pid>> start_child(Self& self, Pid supervisor, Message argument) {
+  return ask(self, supervisor, Message::local(StartDynamicRequest{std::make_unique<Message>(std::move(argument))}));
+}
+
+Task<Result<>> terminate_child(Self& self, Pid supervisor, std::string id) {
+  return order(self, supervisor, {.order = Order::kTerminate, .id = std::move(id), .pid = {}});
+}
+
+Task<Result<>> terminate_child(Self& self, Pid supervisor, Pid child) {
+  return order(self, supervisor, {.order = Order::kTerminate, .id = {}, .pid = child});
+}
+
+Task<Result<Pid>> restart_child(Self& self, Pid supervisor, std::string id) {
+  return ask(self, supervisor, Message::of(OrderRequest{.order = Order::kRestart, .id = std::move(id), .pid = {}}));
+}
+
+Task<Result<>> delete_child(Self& self, Pid supervisor, std::string id) {
+  return order(self, supervisor, {.order = Order::kDelete, .id = std::move(id), .pid = {}});
+}
+
+Task<Result<std::vector<ChildInfo>>> which_children(Self& self, Pid supervisor) {
+  return inquire<std::vector<ChildInfo>>(self, supervisor, WhichRequest());
+}
+
+Task<Result<ChildCounts>> count_children(Self& self, Pid supervisor) {
+  return inquire<ChildCounts>(self, supervisor, CountRequest());
+}
+
+}  // namespace rusm::otp
