@@ -40,7 +40,7 @@ namespace detail {
 struct BlockCache {
   static constexpr std::size_t kStep = 64;
   static constexpr std::size_t kClasses = 8;
-  static constexpr std::uint32_t kKeepMax = 512;  // blocks of each class; what is beyond goes back to the allocator
+  static constexpr std::uint32_t kKeepMax = 2048;  // blocks of each class; what is beyond goes back to the allocator
 
   struct Block {
     Block* next;

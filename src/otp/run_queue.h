@@ -13,7 +13,7 @@
 
 // Tests build with tiny rings, so that the interesting cases are reached.
 #ifndef RUSM_RUN_QUEUE_CAPACITY
-#define RUSM_RUN_QUEUE_CAPACITY 256
+#define RUSM_RUN_QUEUE_CAPACITY 4096
 #endif
 
 namespace rusm::otp {
