@@ -23,6 +23,7 @@ Runtime::Runtime(RuntimeOptions options, RuntimeParts parts)
     : options_(options),
       parts_(parts),
       traces_arrivals_(parts.hook != nullptr && parts.hook->traces_arrivals()),
+      slots_kept_(std::clamp(options.processes_max / (16 * worker_count(options)), 2 * ProcessTable::kBatch, 4096u)),
       remote_(parts.remote),
       table_(*this, std::clamp<std::uint32_t>(options.processes_max, 1, Pid::kIndexMax + 1), parts.entropy.next_u64()) {
   RUSM_ASSERT(options.node <= Pid::kNodeMax, "a node number has 10 bits");
@@ -75,7 +76,7 @@ Process* Runtime::acquire() {
 void Runtime::give_back(Process& process, Worker* worker) noexcept {
   if (worker != nullptr) {
     worker->slots.push(&process);
-    if (worker->slots.size() > 2 * ProcessTable::kBatch) table_.give_back(&worker->slots);
+    if (worker->slots.size() > slots_kept_) table_.give_back(&worker->slots);
   } else {
     const std::scoped_lock lock(outside_mutex_);
     outside_slots_.push(&process);

@@ -67,7 +67,7 @@ struct Counters {
 
 struct RuntimeOptions {
   unsigned workers = 0;  // 0: one for each core
-  // Slots; memory is taken as they are used. Rounded up to thousands, and each worker keeps a few hundred for itself.
+  // Slots; memory is taken as they are used. Rounded up to thousands; each worker keeps some free ones for itself.
   std::uint32_t processes_max = 1u << 24;
   std::int32_t reductions_per_slice = 2000;  // awaits and sends until a process has to let others run
   std::uint32_t node = 0;                    // this node's number in its cluster
@@ -332,6 +332,7 @@ class Runtime {
   const RuntimeOptions options_;
   const RuntimeParts parts_;
   const bool traces_arrivals_;
+  const std::uint32_t slots_kept_;  // free ones, by each worker
   std::atomic<RemoteLink*> remote_;
   ProcessTable table_;
   Registry registry_;
