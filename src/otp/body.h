@@ -26,6 +26,11 @@ enum class Step : std::uint8_t {
   kExit,         // ended; Process::set_exit_reason was called unless the reason is normal
 };
 
+// What a process waits for, as people see it.
+enum class Wait : std::uint8_t { kOther, kMessage, kTime, kAnswer, kBlocking, kStream, kSocket };
+// "message", "time", …
+std::string_view name_of(Wait wait) noexcept;
+
 // Threads: resumed and destroyed by one worker at a time, not always the same one.
 class Body {
  public:

@@ -2,7 +2,29 @@
 
 #include <utility>
 
+#include "otp/body.h"
+
 namespace rusm::otp {
+
+std::string_view name_of(Wait wait) noexcept {
+  switch (wait) {
+    case Wait::kOther:
+      return "news";
+    case Wait::kMessage:
+      return "message";
+    case Wait::kTime:
+      return "time";
+    case Wait::kAnswer:
+      return "answer";
+    case Wait::kBlocking:
+      return "blocking";
+    case Wait::kStream:
+      return "stream";
+    case Wait::kSocket:
+      return "socket";
+  }
+  return "news";
+}
 
 void Tags::set(Pid pid, Tag tag) {
   Shard& shard = shard_of(pid);

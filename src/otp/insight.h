@@ -18,6 +18,7 @@ namespace rusm::otp {
 struct Tag {
   std::string label;
   Pid parent;
+  bool awaited = false;  // its parent waits for ready()
 };
 
 // Apart from the processes, so that others can read it. Threads: any thread; a mutex for each of a few shards, held for

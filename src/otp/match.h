@@ -116,16 +116,33 @@ struct ReceiveTyped : ReceiveMatching<IsOneOf<T...>> {
   }
 };
 
+// The answer to a request of which the other side knows nothing.
+struct NotUnderstood {};
+
+template <class Reply>
+std::expected<Reply, ExitReason> typed_answer(std::expected<Message, ExitReason> answer) noexcept {
+  if (!answer) return std::unexpected(std::move(answer.error()));
+  if (Reply* reply = answer->get_if<Reply>()) return std::move(*reply);
+  const bool understood = answer->get_if<NotUnderstood>() == nullptr;
+  return std::unexpected(ExitReason::crashed(
+      "call", understood ? "the answer is of another type" : "the process that was asked knows no such request"));
+}
+
 template <class Reply>
 struct CallTyped : Call {
   using Call::Call;
-  std::expected<Reply, ExitReason> await_resume() noexcept {
-    std::expected<Message, ExitReason> answer = Call::await_resume();
-    if (!answer) return std::unexpected(std::move(answer.error()));
-    if (Reply* reply = answer->get_if<Reply>()) return std::move(*reply);
-    return std::unexpected(ExitReason::crashed("call", "the answer is of another type"));
-  }
+  std::expected<Reply, ExitReason> await_resume() noexcept { return typed_answer<Reply>(Call::await_resume()); }
 };
+
+// Whether an EXIT is an order to stop, for a process that traps exits: from its parent or from outside of all
+// processes; or `shutdown`, sent on purpose by anyone.
+inline bool is_order_to_stop(const Message& exit, Pid parent) noexcept {
+  if (!exit.from() || exit.from() == parent) return true;
+  return exit.kind() == EnvelopeKind::kExit && exit.reason().kind() == ExitReason::Kind::kShutdown;
+}
+
+// A message for which a process has no handler: logged, and answered when it asks something.
+void report_unknown(Self& self, const Message& message);
 
 }  // namespace detail
 

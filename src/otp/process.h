@@ -231,6 +231,8 @@ class alignas(64) Process {
     waiter_ = waiter;
     wait_step_ = step;
   }
+  // What info() says while the process is parked.
+  void set_wait(Wait wait) noexcept { wait_.store(wait, std::memory_order_relaxed); }
   Step wait_step() const noexcept { return wait_step_; }
   void set_yield() noexcept { yield_ = true; }
   bool take_yield() noexcept { return std::exchange(yield_, false); }
@@ -313,6 +315,7 @@ class alignas(64) Process {
   bool woken_ = false;
   bool yield_ = false;
   Step wait_step_ = Step::kWait;
+  std::atomic<Wait> wait_{Wait::kOther};                                // written by the owner; any thread
   std::atomic<MailboxOverflow> overflow_{MailboxOverflow::kUnbounded};  // constant for a tenant; any thread
   std::atomic<std::uint32_t> received_{0};                              // messages that came in; written by the owner
   ExitReason exit_reason_;

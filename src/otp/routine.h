@@ -135,10 +135,11 @@ namespace detail {
 
 struct Await : Waiter {
   explicit Await(Process& s) noexcept : self(s) {}
-  // Suspends at `h`: to wait as `wait` says, or only to let others run first.
-  void suspend(std::coroutine_handle<> h, Step wait, bool yield_first) noexcept {
+  // Suspends at `h`: to wait as `step` says, or only to let others run first.
+  void suspend(std::coroutine_handle<> h, Step step, bool yield_first, Wait wait = Wait::kOther) noexcept {
     handle = h;
-    self.set_waiter(this, wait);
+    self.set_waiter(this, step);
+    self.set_wait(wait);
     if (yield_first) self.set_yield();
   }
   // True once the deadline is over; until then it makes sure that the process looks again at that time.
@@ -172,7 +173,7 @@ struct ReceiveAny : Await {
     if (!self.charge() || self.exit_pending()) return false;
     return self.mailbox_head() != nullptr || look();
   }
-  void await_suspend(std::coroutine_handle<> h) noexcept { suspend(h, Step::kWait, !self.charge(0)); }
+  void await_suspend(std::coroutine_handle<> h) noexcept { suspend(h, Step::kWait, !self.charge(0), Wait::kMessage); }
 
   const Nanoseconds deadline;
 };
@@ -220,7 +221,7 @@ struct ReceiveMatching : Await {
     return false;
   }
   bool await_ready() noexcept { return self.charge() && !self.exit_pending() && (find() || look()); }
-  void await_suspend(std::coroutine_handle<> h) noexcept { suspend(h, Step::kWait, !self.charge(0)); }
+  void await_suspend(std::coroutine_handle<> h) noexcept { suspend(h, Step::kWait, !self.charge(0), Wait::kMessage); }
 
   const Nanoseconds deadline;
   [[no_unique_address]] Match match;
@@ -249,7 +250,7 @@ struct Sleep : Await {
   }
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<> h) noexcept {
-    suspend(h, Step::kWaitSignals, !self.charge());
+    suspend(h, Step::kWaitSignals, !self.charge(), Wait::kTime);
     self.wake_at(deadline);
   }
   void await_resume() const noexcept {}
@@ -279,7 +280,7 @@ struct Call : Await {
   }
   void await_suspend(std::coroutine_handle<> h) noexcept {
     if (deadline != kNever) self.wake_at(deadline);
-    suspend(h, Step::kWaitSignals, !self.charge());
+    suspend(h, Step::kWaitSignals, !self.charge(), Wait::kAnswer);
   }
   std::expected<Message, ExitReason> await_resume() noexcept {
     if (pending.reply) return std::move(*pending.reply);
@@ -329,7 +330,7 @@ struct Blocking : Await {
   }
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<> h) noexcept {
-    suspend(h, Step::kWaitSignals, !self.charge());
+    suspend(h, Step::kWaitSignals, !self.charge(), Wait::kBlocking);
     self.start_blocking(job);
   }
   auto await_resume() {

@@ -110,6 +110,8 @@ struct SpawnOptions {
   Pid parent = {};
   bool link = false;     // with the spawning process; only for Runtime::spawn_from
   bool monitor = false;  // by the spawning process; only for Runtime::spawn_from
+  // Its parent, a supervisor, waits until it says ready().
+  bool awaited = false;
   // Limits of the mailbox: messages (at most MailboxRoom::kMessagesMax) and their bytes, envelopes of 48 bytes included
   // (at most 16 GiB). 0: no limit of its own; both 0: unbounded. Signals and timers always get in.
   std::uint32_t mailbox_messages_max = 0;
@@ -124,13 +126,15 @@ struct ProcessInfo {
   enum class State : std::uint8_t { kActive, kWaiting, kWaitingForSignals };
   Pid pid;
   State state;               // kActive: runs, or waits for its turn
+  Wait wait;                 // for what it waits, unless it is active
   std::uint64_t reductions;  // spent in past steps: one each, and one for each await and send
   std::uint32_t received;    // messages that it has seen (EXIT and DOWN that became messages too), modulo 2^32
   // What it has seen and not received. Unless the mailbox is bounded, what came since it last ran is not among it.
   std::uint32_t mailbox_length;
   std::uint64_t mailbox_bytes;
   std::string label;
-  Pid parent;  // under whom it is shown; empty when nobody said
+  Pid parent;    // under whom it is shown; empty when nobody said
+  bool awaited;  // it was started by a supervisor that waits, or waited, for its ready()
 };
 
 struct Spawned {

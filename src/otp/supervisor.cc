@@ -51,9 +51,8 @@ bool is_failure(const ExitReason& reason) {
 
 class Supervisor {
  public:
-  // `reports`: it is a child of a supervisor, to which it says when it has started.
-  Supervisor(Self& self, SupervisorSpec spec, bool reports)
-      : self_(self), spec_(std::move(spec)), parent_(self.runtime().info(self.pid())->parent), reports_(reports) {}
+  Supervisor(Self& self, SupervisorSpec spec)
+      : self_(self), spec_(std::move(spec)), parent_(self.runtime().info(self.pid())->parent) {}
 
   Task<> run();
 
@@ -101,7 +100,6 @@ class Supervisor {
   Self& self_;
   const SupervisorSpec spec_;
   const Pid parent_;
-  const bool reports_;
   std::map<Number, Child> children_;
   Number next_number_ = 1;
   std::unordered_map<std::string, Number> by_id_;
@@ -150,12 +148,13 @@ void Supervisor::take(Message message) {
     requests_.push_back(std::move(message));
     return;
   }
+  if (message.is_exit()) {
+    // A child's end is told by its monitor.
+    if (is_order_to_stop(message, parent_)) stop_ = message.reason();
+    return;
+  }
   match(
       message, [this](const Down& down) { take_down(down); },
-      [this](const Exit& exit) {
-        // A child's end is told by its monitor.
-        if (exit.from == parent_ && parent_) stop_ = exit.reason;
-      },
       [this](const ChildStarted& started) {
         const auto number = by_pid_.find(started.child);
         if (number == by_pid_.end()) return;
@@ -199,6 +198,7 @@ Task<std::optional<ExitReason>> Supervisor::start(Number number) {
   options.name = child.spec.name;
   options.parent = self_.pid();
   options.link = options.monitor = true;
+  options.awaited = child.spec.reports_ready;
   const Result<Spawned> spawned = child.spec.start(self_, std::move(options));
   if (!spawned) co_return ExitReason::crashed("start", spawned.error().to_string());
   if (!spawned->pid) {
@@ -414,7 +414,7 @@ Task<> Supervisor::start_first() {
 Task<> Supervisor::run() {
   self_.trap_exit(true);
   co_await start_first();
-  if (!stop_ && reports_) ready(self_);
+  if (!stop_) ready(self_);
   while (!stop_) {
     if (!ended_.empty()) {
       Ended ended = std::move(ended_.front());
@@ -536,16 +536,12 @@ ChildCounts Supervisor::count() const {
 
 }  // namespace
 
-Routine detail::run_supervisor(Self& self, SupervisorSpec spec, bool reports) {
+Routine supervise(Self& self, SupervisorSpec spec) {
   if (const Result<> fine = validate(spec); !fine) {
     co_await end(self, ExitReason::crashed("spec", fine.error().to_string()));
   }
-  Supervisor supervisor(self, std::move(spec), reports);
+  Supervisor supervisor(self, std::move(spec));
   co_await supervisor.run();
-}
-
-Routine supervise(Self& self, SupervisorSpec spec) {
-  return detail::run_supervisor(self, std::move(spec), false);
 }
 
 }  // namespace rusm::otp

@@ -7,7 +7,9 @@
 //
 // Children start in order and stop in the reverse order. The supervisor links itself to each, so that its kill takes
 // them along, and monitors each, so that a child that unlinks itself is noticed all the same. While it waits for a
-// child to start or to stop it hears of everything else, and does it afterwards; the end of its own parent comes first.
+// child to start or to stop it hears of everything else, and does it afterwards; the end of its own parent comes first,
+// or an order to stop: any exit signal from its parent or from outside, and `shutdown` from anyone (see
+// stop_process()).
 //
 // Differs from OTP: restarts can be delayed (Backoff); {shutdown, Term} does not exist.
 #pragma once
@@ -113,7 +115,7 @@ std::function<ChildSpec(const Message&)> dynamic_child(F function, ChildSpec lik
   };
 }
 
-// ── For a child whose spec says reports_ready ────────────────────────────────────────────────────────────────────────
+// ── For a child whose spec says reports_ready; from any other process they have no effect ────────────────────────────
 
 // Its start was a success.
 void ready(Self& self);

@@ -37,6 +37,11 @@ Task<Result<T>> inquire(Self& self, Pid supervisor, Request request) {
   co_return std::move(*answer);
 }
 
+void report_start(Self& self, bool declined) {
+  const std::optional<ProcessInfo> info = self.runtime().info(self.pid());
+  if (info->awaited) self.send(info->parent, ChildStarted{self.pid(), declined});
+}
+
 }  // namespace
 
 Result<> validate(const SupervisorSpec& spec) {
@@ -84,18 +89,18 @@ ChildSpec child(std::string id, std::shared_ptr<BodyMaker> maker, std::vector<st
 }
 
 ChildSpec child_supervisor(std::string id, SupervisorSpec spec) {
-  ChildSpec child_spec = child(std::move(id), run_supervisor, std::move(spec), true);
+  ChildSpec child_spec = child(std::move(id), supervise, std::move(spec));
   child_spec.shutdown = kNever;
   child_spec.reports_ready = true;
   return child_spec;
 }
 
 void ready(Self& self) {
-  self.send(self.runtime().info(self.pid())->parent, ChildStarted{self.pid(), false});
+  report_start(self, false);
 }
 
 void decline(Self& self) {
-  self.send(self.runtime().info(self.pid())->parent, ChildStarted{self.pid(), true});
+  report_start(self, true);
 }
 
 Task<Result<Pid>> start_child(Self& self, Pid supervisor, ChildSpec spec) {

@@ -42,7 +42,4 @@ struct Answer {
   std::optional<std::pair<ErrorCode, std::string>> error;
 };
 
-// `reports`: it is a child of a supervisor, to which it says when it has started.
-Routine run_supervisor(Self& self, SupervisorSpec spec, bool reports);
-
 }  // namespace rusm::otp::detail
