@@ -29,7 +29,7 @@ build/%/build.ninja: CMakePresets.json | setup
 	@cmake --preset $*
 
 build: build/release/build.ninja
-	cmake --build build/release -j $(JOBS) --target rusm guest_hello guest_hello_rust
+	cmake --build build/release -j $(JOBS) --target rusm rusm_tcp_load guest_hello guest_hello_rust
 	@mkdir -p examples/hello/wasm
 	@cp -u build/release/guests/hello.wasm build/release/guests/hello-rust.wasm examples/hello/wasm/
 
