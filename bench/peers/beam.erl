@@ -1,6 +1,6 @@
 %% The workloads in plain Erlang/OTP. One workload per emulator start; one line of JSON on stdout.
 -module(bench).
--export([run/1, empty/0, idle/0, idle_hib/0, sup_child/1]).
+-export([run/1, empty/0, idle/0, idle_hib/0, sup_child/1, burst_child/1, subscriber/2]).
 -behaviour(supervisor).
 -export([init/1]).
 
@@ -95,6 +95,37 @@ w("fault-recovery-supervisor") ->
     T2 = sup_burst(20000),
     emit("fault-recovery-supervisor", N * Reps * 1.0e9 / lists:sum(Ts), "restarts/s",
          [{"burst", N}, {"bursts", Reps}, {"one_burst_of_20000_per_s", 20000 * 1.0e9 / T2}]);
+w("fault-recovery-burst") ->
+    %% all children of one supervisor killed at once; until as many have started again
+    logger:set_primary_config(level, none),
+    N = 20000, Cnt = atomics:new(1, []),
+    {ok, S} = supervisor:start_link(?MODULE, {burst, self(), Cnt, N}),
+    Ps = [begin {ok, P} = supervisor:start_child(S, []), P end || _ <- lists:seq(1, N)],
+    receive all_started -> ok end,
+    atomics:put(Cnt, 1, 0),
+    T0 = now_ns(),
+    [exit(P, kill) || P <- Ps],
+    receive all_started -> ok end,
+    T = now_ns() - T0,
+    emit("fault-recovery-burst", N * 1.0e9 / T, "restarts/s", [{"children", N}]);
+
+%% ---------------------------------------------------------------- publish and subscribe
+w("pubsub-fanout") ->
+    Subscribers = 1000, Warm = 200, N = 4000,
+    {ok, _} = pg:start_link(bench),
+    Main = self(),
+    [spawn(?MODULE, subscriber, [Main, [Warm, N]]) || _ <- lists:seq(1, Subscribers)],
+    all(joined, Subscribers),
+    publish(Warm), all(received, Subscribers),
+    T0 = now_ns(),
+    publish(N), all(received, Subscribers),
+    T = now_ns() - T0,
+    emit("pubsub-fanout", Subscribers * N * 1.0e9 / T, "deliveries/s",
+         [{"subscribers", Subscribers}, {"publications", N}]);
+
+%% ---------------------------------------------------------------- servers
+w("tcp-echo") -> serve(fun echo/1);
+w("connection-storm") -> serve(fun echo_once/1);
 
 %% ---------------------------------------------------------------- memory
 w("idle-memory") -> idle("idle-memory", idle);
@@ -228,6 +259,9 @@ parent(A, X, K) ->
         parent(A, X, K - 1)
     end.
 
+init({burst, Main, Cnt, N}) ->
+    {ok, {#{strategy => simple_one_for_one, intensity => 1000000000, period => 1},
+          [#{id => c, start => {?MODULE, burst_child, [{Main, Cnt, N}]}, restart => permanent}]}};
 init({sup, Main, Cnt, N}) ->
     {ok, {#{strategy => one_for_one, intensity => 1000000000, period => 1},
           [#{id => c, start => {?MODULE, sup_child, [{Main, Cnt, N}]}, restart => permanent}]}}.
@@ -246,6 +280,45 @@ sup_burst(N) ->
     unlink(S), R = monitor(process, S), exit(S, shutdown),
     receive {'DOWN', R, _, _, _} -> ok end,
     T.
+
+burst_child({Main, Cnt, N}) ->
+    {ok, spawn_link(fun() ->
+        case atomics:add_get(Cnt, 1, 1) of N -> Main ! all_started; _ -> ok end,
+        receive stop -> ok end end)}.
+
+subscriber(Main, Rounds) ->
+    ok = pg:join(bench, news, self()),
+    Main ! joined,
+    [begin sink(N), Main ! received end || N <- Rounds].
+publish(0) -> ok;
+publish(N) -> [P ! N || P <- pg:get_members(bench, news)], publish(N - 1).
+all(_, 0) -> ok;
+all(M, N) -> receive M -> all(M, N - 1) end.
+
+%% prints its port, and serves until its input ends
+serve(F) ->
+    {ok, L} = gen_tcp:listen(0, [binary, {packet, raw}, {active, false}, {backlog, 1024}, {nodelay, true},
+                                 {reuseaddr, true}, {ip, {127, 0, 0, 1}}]),
+    [spawn(fun() -> acceptor(L, F) end) || _ <- lists:seq(1, 10 * cores())],
+    {ok, Port} = inet:port(L),
+    io:format("~b~n", [Port]),
+    eof = io:get_line("").
+%% becomes the process of the connection; a new one takes its place
+acceptor(L, F) ->
+    {ok, S} = gen_tcp:accept(L),
+    spawn(fun() -> acceptor(L, F) end),
+    F(S),
+    gen_tcp:close(S).
+echo(S) ->
+    case gen_tcp:recv(S, 0) of
+        {ok, B} -> gen_tcp:send(S, B), echo(S);
+        {error, _} -> ok
+    end.
+echo_once(S) ->
+    case gen_tcp:recv(S, 1) of
+        {ok, B} -> gen_tcp:send(S, B);
+        {error, _} -> ok
+    end.
 
 idle() -> receive stop -> ok end.
 idle_hib() -> erlang:hibernate(?MODULE, idle, []).

@@ -4,10 +4,13 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"runtime"
 	"sort"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -115,7 +118,7 @@ func fanin(producers, per int) float64 {
 			}
 		}()
 	}
-	for i := 0; i < producers * per; i++ {
+	for i := 0; i < producers*per; i++ {
 		<-c
 	}
 	return rate(producers*per, t0)
@@ -197,13 +200,133 @@ func timers() {
 	t0 := time.Now()
 	for i := 0; i < runtime.NumCPU(); i++ {
 		go func() {
-			for i := 0; i < n / runtime.NumCPU(); i++ {
+			for i := 0; i < n/runtime.NumCPU(); i++ {
 				time.AfterFunc(time.Duration(1+i%100)*time.Millisecond, wg.Done)
 			}
 		}()
 	}
 	wg.Wait()
 	emit("timers", rate(n, t0), "timers/s", "timers", n)
+}
+
+var filled = bytes.Repeat([]byte{7}, 64<<10)
+
+// Chunks that are filled and handed over; their memory is used again.
+func stream(chunk int, span time.Duration) float64 {
+	pool := sync.Pool{New: func() any {
+		b := make([]byte, chunk)
+		return &b
+	}}
+	c := make(chan *[]byte, 16)
+	go func() {
+		for t0 := time.Now(); time.Since(t0) < span; {
+			for i := 0; i < 64; i++ {
+				b := pool.Get().(*[]byte)
+				copy(*b, filled)
+				c <- b
+			}
+		}
+		close(c)
+	}()
+	t0, sum := time.Now(), 0
+	for b := range c {
+		if (*b)[chunk-1] != 7 {
+			panic("a chunk is not filled")
+		}
+		sum += chunk
+		pool.Put(b)
+	}
+	return float64(sum) / 1e6 / time.Since(t0).Seconds()
+}
+
+// The same through io.Pipe, which copies out of the writer's buffer into the reader's.
+func streamPipe(chunk int, span time.Duration) float64 {
+	r, w := io.Pipe()
+	go func() {
+		b := make([]byte, chunk)
+		for t0 := time.Now(); time.Since(t0) < span; {
+			for i := 0; i < 64; i++ {
+				copy(b, filled)
+				w.Write(b)
+			}
+		}
+		w.Close()
+	}()
+	b := make([]byte, chunk)
+	t0, sum := time.Now(), 0
+	for {
+		n, err := r.Read(b)
+		if err != nil {
+			return float64(sum) / 1e6 / time.Since(t0).Seconds()
+		}
+		sum += n
+	}
+}
+
+func fanout(subscribers, n int) float64 {
+	cs := make([]chan int, subscribers)
+	var wg sync.WaitGroup
+	wg.Add(subscribers)
+	for i := range cs {
+		c := make(chan int, chanCap)
+		cs[i] = c
+		go func() {
+			for i := 0; i < n; i++ {
+				<-c
+			}
+			wg.Done()
+		}()
+	}
+	t0 := time.Now()
+	for i := 0; i < n; i++ {
+		for _, c := range cs {
+			c <- i
+		}
+	}
+	wg.Wait()
+	return rate(subscribers*n, t0)
+}
+
+// Prints its port, and serves until its input ends.
+func serve(each func(net.Conn)) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(l.Addr().(*net.TCPAddr).Port)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				panic(err)
+			}
+			go func() {
+				defer c.Close()
+				each(c)
+			}()
+		}
+	}()
+	io.Copy(io.Discard, os.Stdin)
+}
+
+func echo(c net.Conn) {
+	b := make([]byte, 4096)
+	for {
+		n, err := c.Read(b)
+		if err != nil {
+			return
+		}
+		if _, err := c.Write(b[:n]); err != nil {
+			return
+		}
+	}
+}
+
+func echoOnce(c net.Conn) {
+	b := make([]byte, 1)
+	if _, err := c.Read(b); err == nil {
+		c.Write(b)
+	}
 }
 
 func main() {
@@ -235,6 +358,23 @@ func main() {
 		idle()
 	case "timers":
 		timers()
+	case "stream-64k", "stream-4k", "stream-64k-pipe", "stream-4k-pipe":
+		chunk, f := 64<<10, stream
+		if strings.HasPrefix(w, "stream-4k") {
+			chunk = 4 << 10
+		}
+		if strings.HasSuffix(w, "-pipe") {
+			f = streamPipe
+		}
+		f(chunk, 200*time.Millisecond)
+		emit(w, f(chunk, 2*time.Second), "MB/s", "chunk", chunk)
+	case "pubsub-fanout":
+		fanout(1000, 200)
+		emit(w, fanout(1000, 4000), "deliveries/s", "subscribers", 1000, "channel_capacity", chanCap)
+	case "tcp-echo":
+		serve(echo)
+	case "connection-storm":
+		serve(echoOnce)
 	default:
 		os.Exit(2)
 	}

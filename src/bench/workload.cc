@@ -11,6 +11,7 @@
 #include "bench/guest_workloads.h"
 #include "bench/http_workloads.h"
 #include "bench/life_workloads.h"
+#include "bench/supervisor_workloads.h"
 
 namespace rusm::bench {
 namespace {
@@ -84,6 +85,10 @@ const std::vector<Workload>& workloads() {
       {"fault-recovery", "restarts of a linked child that ends with a reason, by a parent that traps exits",
        fault_recovery},
       {"fault-recovery-throw", "the same with a child that throws a C++ exception", fault_recovery_throw},
+      {"fault-recovery-supervisor", "restarts by a supervisor of its only child, which ends with a reason",
+       fault_recovery_supervisor},
+      {"fault-recovery-burst", "the same when all of a supervisor's 20,000 children are killed at once",
+       fault_recovery_burst},
       {"idle-memory", "resident memory of a million processes that wait for a message", idle_memory},
       {"timers", "timers due in 1 to 100 ms, a million at a time, from setting to firing", timers},
       {"timers-cancel", "timers of a minute, set and cancelled", timers_cancel},

@@ -1,4 +1,7 @@
 //! The workloads with Tokio tasks and unbounded mpsc channels. peer-tokio WORKLOAD -> one line of JSON
+mod exchange;
+mod serve;
+
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -239,6 +242,13 @@ async fn work(w: String) {
         }
         "idle-memory" => idle().await,
         "timers" => timers().await,
+        "stream-64k" => exchange::stream(&w, 64 << 10).await,
+        "stream-4k" => exchange::stream(&w, 4 << 10).await,
+        "stream-64k-duplex" => exchange::duplex(&w, 64 << 10).await,
+        "stream-4k-duplex" => exchange::duplex(&w, 4 << 10).await,
+        "pubsub-fanout" => exchange::fanout(&w).await,
+        "tcp-echo" => serve::echo().await,
+        "connection-storm" => serve::echo_once().await,
         _ => std::process::exit(2),
     }
 }
