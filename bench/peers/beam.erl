@@ -303,12 +303,12 @@ serve(F) ->
     {ok, Port} = inet:port(L),
     io:format("~b~n", [Port]),
     eof = io:get_line("").
-%% becomes the process of the connection; a new one takes its place
 acceptor(L, F) ->
     {ok, S} = gen_tcp:accept(L),
-    spawn(fun() -> acceptor(L, F) end),
-    F(S),
-    gen_tcp:close(S).
+    P = spawn(fun() -> receive go -> F(S), gen_tcp:close(S) end end),
+    ok = gen_tcp:controlling_process(S, P),
+    P ! go,
+    acceptor(L, F).
 echo(S) ->
     case gen_tcp:recv(S, 0) of
         {ok, B} -> gen_tcp:send(S, B), echo(S);

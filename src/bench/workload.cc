@@ -48,7 +48,7 @@ void print_json(const Workload& workload, const Options& options, const Measurem
 }
 
 void print_text(const Workload& workload, const Measurement& measured) {
-  fmt::print("{:<18} {:>14.0f} {}", workload.name, measured.value, measured.unit);
+  fmt::print("{:<26} {:>14.0f} {}", workload.name, measured.value, measured.unit);
   if (measured.p99_ns != 0) fmt::print("   p50 {} ns, p99 {} ns", measured.p50_ns, measured.p99_ns);
   fmt::print("   ({} workers)\n", measured.workers);
 }
@@ -112,7 +112,7 @@ int run(const std::string& name, const Options& options) {
   }
   if (found) return worst;
   fmt::print(stderr, "rusm bench: there is no workload \"{}\". There are:\n", name);
-  for (const Workload& workload : workloads()) fmt::print(stderr, "  {:<18} {}\n", workload.name, workload.summary);
+  for (const Workload& workload : workloads()) fmt::print(stderr, "  {:<26} {}\n", workload.name, workload.summary);
   return 2;
 }
 

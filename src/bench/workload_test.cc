@@ -7,6 +7,7 @@
 
 #include "bench/core_workloads.h"
 #include "bench/guest_workloads.h"
+#include "bench/supervisor_workloads.h"
 
 namespace rusm::bench {
 namespace {
@@ -20,7 +21,7 @@ TEST(Workloads, NamesAreUniqueAndUnknownOnesAreMisuse) {
 }
 
 TEST(Workloads, TheCoreOnesRunToTheirEnd) {
-  for (auto* workload : {&spawn, &pingpong, &pingpong_many}) {
+  for (auto* workload : {&spawn, &pingpong, &pingpong_many, &fault_recovery_supervisor, &fault_recovery_burst}) {
     const Result<Measurement> measured = workload(kShort);
     ASSERT_TRUE(measured.has_value());
     EXPECT_GT(measured->value, 0);
