@@ -186,7 +186,7 @@ Result<std::unique_ptr<Stream>> SimulatedTransport::connect(const Address& addre
   {
     const std::scoped_lock lock(mutex_);
     const auto there = listening_.find(address);
-    if (there == listening_.end()) return fail(ErrorCode::kIo, address.to_string(), errno_text(ECONNREFUSED));
+    if (there == listening_.end()) return fail(ErrorCode::kUnavailable, address.to_string(), errno_text(ECONNREFUSED));
     auto connection = std::make_shared<Connection>();
     client = std::make_unique<End>(*this, connection, 0, address);
     const Address from = Address::ipv4(0x7f000001, next_port_++);

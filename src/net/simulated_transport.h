@@ -28,7 +28,7 @@ class SimulatedTransport final : public Transport {
   ~SimulatedTransport() override;
 
   Result<std::unique_ptr<Acceptor>> listen(const Address& address) override;
-  // Refused (kIo) when nobody listens there.
+  // Refused (kUnavailable) when nobody listens there.
   Result<std::unique_ptr<Stream>> connect(const Address& address) override;
 
   // The next `count` calls of try_accept that would have given a stream fail with kExhausted instead.

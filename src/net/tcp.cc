@@ -73,11 +73,29 @@ ErrorCode code_of(int error_number) noexcept {
   }
 }
 
+// Why there is no connection to `address`.
+Error connect_error(const Address& address, int error_number) {
+  switch (error_number) {
+    case ECONNREFUSED:
+      return Error{ErrorCode::kUnavailable, address.to_string(), "connection refused: nothing listens there"};
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+    case ENETDOWN:
+      return Error{ErrorCode::kUnavailable, address.to_string(),
+                   errno_text(error_number) + ": check the address and the routes of this machine"};
+    case ETIMEDOUT:
+      return Error{ErrorCode::kTimeout, address.to_string(), "does not answer: is it up, and does a firewall let us?"};
+    case EADDRNOTAVAIL:
+      return Error{ErrorCode::kLimit, address.to_string(), "all local ports to there are in use: close connections"};
+    default:
+      return system_error(code_of(error_number), address, error_number);
+  }
+}
+
 class TcpStream final : public Stream {
  public:
   TcpStream(Socket socket, const Address& peer, bool connected)
       : socket_(std::move(socket)), peer_(peer), connected_(connected) {
-    set_flag(socket_.fd(), IPPROTO_TCP, TCP_NODELAY);
     // A fresh connection can be written to, and what it sent already is worth a try. One that is still connecting
     // becomes writable by an event.
     if (connected_) socket_.ready().set(kReadable | kWritable);
@@ -86,7 +104,7 @@ class TcpStream final : public Stream {
   void set_owner(otp::Pid pid) noexcept override { socket_.ready().set_owner(pid); }
 
   IoResult try_read(std::span<std::byte> room) noexcept override {
-    if (!established()) return {Io::kWouldBlock};
+    if (!begun()) return {Io::kWouldBlock};
     if ((socket_.ready().bits() & kReadable) == 0) return {Io::kWouldBlock};
     socket_.ready().clear(kReadable);
     for (;;) {
@@ -105,13 +123,14 @@ class TcpStream final : public Stream {
       }
       if (errno == EINTR) continue;
       if (errno == EAGAIN || errno == EWOULDBLOCK) return {Io::kWouldBlock};
+      error_ = errno;
       socket_.ready().set(kReadable | kHangup);
       return {Io::kBroken};
     }
   }
 
   IoResult try_write(std::span<const std::span<const std::byte>> pieces) noexcept override {
-    if (!established()) return {Io::kWouldBlock};
+    if (!begun()) return {Io::kWouldBlock};
     if ((socket_.ready().bits() & kWritable) == 0) return {Io::kWouldBlock};
     iovec vectors[kPiecesMax];
     std::size_t count = 0;
@@ -136,6 +155,7 @@ class TcpStream final : public Stream {
       }
       if (errno == EINTR) continue;
       if (errno == EAGAIN || errno == EWOULDBLOCK) return {Io::kWouldBlock};
+      error_ = errno;
       socket_.ready().set(kWritable | kHangup);
       return {Io::kBroken};
     }
@@ -157,9 +177,23 @@ class TcpStream final : public Stream {
 
   const Address& peer() const noexcept override { return peer_; }
 
+  Result<bool> established() noexcept override {
+    if (error_ != 0) return std::unexpected(connect_error(peer_, error_));
+    if (connected_) return true;
+    if (!begun()) return false;
+    socklen_t bytes = sizeof(error_);
+    if (getsockopt(socket_.fd(), SOL_SOCKET, SO_ERROR, &error_, &bytes) != 0) error_ = errno;
+    if (error_ == 0) return true;
+    return std::unexpected(connect_error(peer_, error_));
+  }
+
+  Error failure() const override {
+    return error_ == 0 ? Stream::failure() : Error{ErrorCode::kIo, peer_.to_string(), errno_text(error_)};
+  }
+
  private:
   // A socket that connects reports a hang-up until it has begun; being writable says that it is over.
-  bool established() noexcept {
+  bool begun() noexcept {
     if (connected_) return true;
     connected_ = (socket_.ready().bits() & kWritable) != 0;
     return connected_;
@@ -167,6 +201,7 @@ class TcpStream final : public Stream {
 
   Socket socket_;
   const Address peer_;
+  int error_ = 0;  // that broke it
   bool connected_;
 };
 
@@ -234,6 +269,7 @@ Result<std::unique_ptr<Acceptor>> TcpTransport::listen(const Address& address) {
   OpenFd fd(socket(system.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (fd.get() < 0) return std::unexpected(system_error(code_of(errno), address, errno));
   set_flag(fd.get(), SOL_SOCKET, SO_REUSEADDR);
+  set_flag(fd.get(), IPPROTO_TCP, TCP_NODELAY);  // those that it accepts inherit it
   if (address.is_ipv6()) set_flag(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY);
   if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&system), bytes) != 0 ||
       ::listen(fd.get(), options_.backlog) != 0) {
@@ -253,8 +289,9 @@ Result<std::unique_ptr<Stream>> TcpTransport::connect(const Address& address) {
   const socklen_t bytes = address.to_system(&system);
   OpenFd fd(socket(system.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (fd.get() < 0) return std::unexpected(system_error(code_of(errno), address, errno));
+  set_flag(fd.get(), IPPROTO_TCP, TCP_NODELAY);
   const bool connected = ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&system), bytes) == 0;
-  if (!connected && errno != EINPROGRESS) return std::unexpected(system_error(code_of(errno), address, errno));
+  if (!connected && errno != EINPROGRESS) return std::unexpected(connect_error(address, errno));
   Result<Socket> socket = Socket::adopt(driver_, fd.release());
   if (!socket) return std::unexpected(std::move(socket.error()));
   return std::make_unique<TcpStream>(std::move(*socket), address, connected);

@@ -326,7 +326,7 @@ TEST(Tcp, ARefusedConnectionIsBroken) {
   }
   auto stream = node.transport.connect(nobody);
   if (!stream) {
-    EXPECT_EQ(stream.error().code, ErrorCode::kIo);
+    EXPECT_EQ(stream.error().code, ErrorCode::kUnavailable);
     return;
   }
   std::promise<Io> end;

@@ -1,7 +1,8 @@
 // Transport: the seam to the network. Production is TCP (tcp.h); tests use SimulatedTransport.
 //
 // Nothing here waits. A process tries, and when it is told kWouldBlock it awaits otp::news: the stream wakes the pid
-// that owns it once trying again can help. Wakes without cause are legal.
+// that owns it once trying again can help. Wakes without cause are legal. Connection (connection.h) is what a process
+// uses: it waits, with deadlines.
 #pragma once
 
 #include <cstddef>
@@ -9,12 +10,16 @@
 #include <expected>
 #include <memory>
 #include <span>
+#include <string_view>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "net/address.h"
 #include "otp/pid.h"
 
 namespace rusm::net {
+
+class TlsSession;  // tls_stream.h
 
 enum class Io : std::uint8_t {
   kDone,        // `bytes` > 0 went through
@@ -45,7 +50,8 @@ class Stream {
   // Who is woken. What was ready before is not told again: the new owner tries first.
   virtual void set_owner(otp::Pid pid) noexcept = 0;
   virtual IoResult try_read(std::span<std::byte> room) noexcept = 0;
-  // Writes from the pieces in order, at most kPiecesMax of them; `bytes` may be less than their sum.
+  // Writes from the pieces in order, at most kPiecesMax of them; `bytes` may be less than their sum. Told kWouldBlock,
+  // the caller tries again with the same bytes, to which more may have been added.
   // REQUIRES: at least one piece is not empty.
   virtual IoResult try_write(std::span<const std::span<const std::byte>> pieces) noexcept = 0;
   // Says to the peer that no more is sent; reading goes on.
@@ -54,6 +60,18 @@ class Stream {
   virtual void reset_on_close() noexcept = 0;
   virtual PeerState peer_state() const noexcept = 0;
   virtual const Address& peer() const noexcept = 0;
+
+  // False while it is being set up (a connection, a handshake); a wake comes. Until then reading and writing would
+  // block. Errors: why it came to nothing: kUnavailable when refused or unreachable, kTimeout, kDenied, kInvalid, kIo.
+  virtual Result<bool> established() noexcept { return true; }
+  // True when nothing that was written or shut down still waits inside the stream; else a wake comes.
+  virtual bool flush() noexcept { return true; }
+  // When the owner has to try again at the latest, though no wake comes.
+  virtual Nanoseconds look_again_at() const noexcept { return kNever; }
+  // Why it is kBroken, as far as that is known.
+  virtual Error failure() const;
+  // What TLS knows of the connection; null without TLS. Valid as long as the stream.
+  virtual const TlsSession* tls() const noexcept { return nullptr; }
 };
 
 // Why there was no stream from accept().
@@ -80,8 +98,10 @@ class Transport {
   // Errors: kExists when the port is taken, kDenied, kInvalid when there is no such address here, kLimit.
   virtual Result<std::unique_ptr<Acceptor>> listen(const Address& address) = 0;
   // A stream that may still be connecting: reading and writing would block until it is, and tell kBroken when it
-  // could not. Errors: kLimit, kIo.
+  // could not; established() tells why. Errors: kUnavailable when refused or unreachable, kLimit, kIo.
   virtual Result<std::unique_ptr<Stream>> connect(const Address& address) = 0;
+  // The same for a host by its name, which TLS holds against the certificate.
+  virtual Result<std::unique_ptr<Stream>> connect_host(const Address& address, std::string_view host);
 };
 
 }  // namespace rusm::net

@@ -1,0 +1,68 @@
+// For net's tests: processes on a simulated network, in one thread and in virtual time. Not part of the library.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "net/connection.h"
+#include "net/simulated_transport.h"
+#include "net/tcp.h"
+
+namespace rusm::net {
+
+inline const Address kHere = Address::ipv4(0x7f000001, 80);
+inline const Address kAnyPort = Address::ipv4(0x7f000001, 0);
+
+struct World {
+  explicit World(std::uint64_t seed = 1, SimulatedNetworkOptions options = {})
+      : runtime({.deterministic_seed = seed}, {.clock = clock, .entropy = entropy, .reactors = reactors}),
+        network(runtime, options) {}
+  ~World() {
+    runtime.kill_all();
+    runtime.run_until_idle();
+  }
+  void run() { runtime.run_until_idle(); }
+  // A little more than `span`: a timer may be late by one tick of its wheel.
+  void advance(Nanoseconds span) {
+    clock.advance(span + kMillisecond);
+    runtime.run_until_idle();
+  }
+
+  SimulatedClock clock;
+  SeededEntropy entropy{7};
+  otp::QuietReactorFactory reactors;
+  otp::Runtime runtime;
+  SimulatedTransport network;
+};
+
+// Threads, sockets of the operating system, and its clock.
+struct TcpNode {
+  explicit TcpNode(unsigned workers = 2)
+      : runtime({.workers = workers}, {.clock = clock, .entropy = entropy, .reactors = driver}) {}
+  SystemClock clock;
+  SystemEntropy entropy;
+  IoDriver driver;
+  TcpTransport transport{driver};
+  otp::Runtime runtime;
+};
+
+inline IoResult write_text(Stream& stream, std::string_view text) {
+  const std::span<const std::byte> pieces[] = {std::as_bytes(std::span(text))};
+  return stream.try_write(pieces);
+}
+// What is there now.
+inline std::string read_text(Stream& stream, std::size_t room = 1 << 20) {
+  std::string text(room, '\0');
+  std::size_t count = 0;
+  while (count < room) {
+    const IoResult got = stream.try_read(std::as_writable_bytes(std::span(text)).subspan(count));
+    if (got.status != Io::kDone) break;
+    count += got.bytes;
+  }
+  text.resize(count);
+  return text;
+}
+
+}  // namespace rusm::net
