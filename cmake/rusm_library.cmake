@@ -1,10 +1,12 @@
-# rusm_library(NAME SOURCES ... [LINKS room...] [EXTERNAL target...] [TESTS ...])
+# rusm_library(NAME SOURCES ... [LINKS room...] [EXTERNAL target...] [TESTS ...] [PUBLIC [INTERNAL header...]])
 #
 # Defines the static library rusm_NAME (alias rusm::NAME) from files in the current folder, and one test
 # program rusm_NAME_test from TESTS. Every header of the folder is also compiled alone.
 # An edge that cmake/rooms.txt does not name fails the configuration.
+# PUBLIC: the library is one of those that other projects use (cmake/package.cmake), and so is every header of the
+# folder but those that INTERNAL names.
 
-file(STRINGS ${CMAKE_SOURCE_DIR}/cmake/rooms.txt rusm_room_lines REGEX "^[a-z]+:")
+file(STRINGS ${PROJECT_SOURCE_DIR}/cmake/rooms.txt rusm_room_lines REGEX "^[a-z]+:")
 foreach(line IN LISTS rusm_room_lines)
   string(REGEX MATCH "^([a-z]+):(.*)$" _ "${line}")
   string(STRIP "${CMAKE_MATCH_2}" allowed)
@@ -33,19 +35,57 @@ function(rusm_test name)
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST TEST_PREFIX "${ARG_PREFIX}" PROPERTIES TIMEOUT 120)
 endfunction()
 
+# The headers of a room as other projects see them: <rusm/ROOM/x.h>, and <rusm/ROOM.h> for all of them. RUSM itself
+# writes "ROOM/x.h"; on the way out "rusm/" is put before it, as other projects have rooms called base or net too.
+function(rusm_public_headers room)
+  cmake_parse_arguments(PARSE_ARGV 1 ARG "" "" "HEADERS;INTERNAL")
+  set(out ${PROJECT_BINARY_DIR}/include/rusm)
+  set(umbrella "// Everything in rusm::${room}.\n#pragma once\n\n")
+  set(public)
+  foreach(header IN LISTS ARG_HEADERS)
+    cmake_path(GET header FILENAME file)
+    if(NOT file IN_LIST ARG_INTERNAL)
+      list(APPEND public ${header})
+      list(APPEND outputs ${out}/${room}/${file})
+      string(APPEND umbrella "#include \"rusm/${room}/${file}\"  // IWYU pragma: export\n")
+    endif()
+  endforeach()
+  file(CONFIGURE OUTPUT ${out}/${room}.h CONTENT "${umbrella}" @ONLY)
+  set(script ${PROJECT_SOURCE_DIR}/cmake/public_headers.cmake)
+  add_custom_command(OUTPUT ${outputs}
+    COMMAND ${CMAKE_COMMAND} -DOUT=${out}/${room} "-DROOMS=${RUSM_ROOMS}" -P ${script} ${public}
+    DEPENDS ${public} ${script} VERBATIM)
+  add_custom_target(rusm_${room}_public DEPENDS ${outputs})
+  add_dependencies(rusm_${room} rusm_${room}_public)
+  if(NOT PROJECT_IS_TOP_LEVEL)
+    target_include_directories(rusm_${room} INTERFACE $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>)
+  endif()
+  target_compile_features(rusm_${room} PUBLIC cxx_std_23)
+  set_target_properties(rusm_${room} PROPERTIES EXPORT_NAME ${room})
+  set_property(GLOBAL APPEND PROPERTY RUSM_PUBLIC_ROOMS ${room})
+  set_property(GLOBAL PROPERTY RUSM_PUBLIC_HEADERS_${room} ${outputs})
+endfunction()
+
 function(rusm_library name)
-  cmake_parse_arguments(PARSE_ARGV 1 ARG "" "" "SOURCES;LINKS;EXTERNAL;TESTS")
+  cmake_parse_arguments(PARSE_ARGV 1 ARG "PUBLIC" "" "SOURCES;LINKS;EXTERNAL;TESTS;INTERNAL")
   rusm_check_edges(${name} ${ARG_LINKS})
   add_library(rusm_${name} STATIC ${ARG_SOURCES})
   add_library(rusm::${name} ALIAS rusm_${name})
-  target_include_directories(rusm_${name} PUBLIC ${CMAKE_SOURCE_DIR}/src)
-  target_link_libraries(rusm_${name} PRIVATE rusm_options PUBLIC ${ARG_EXTERNAL})
+  target_include_directories(rusm_${name} PRIVATE ${PROJECT_SOURCE_DIR}/src)
+  # What RUSM is compiled with is nobody else's business.
+  target_link_libraries(rusm_${name} PRIVATE $<BUILD_INTERFACE:rusm_options> PUBLIC ${ARG_EXTERNAL})
+  if(PROJECT_IS_TOP_LEVEL)
+    target_include_directories(rusm_${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>)
+  endif()
   foreach(link IN LISTS ARG_LINKS)
     target_link_libraries(rusm_${name} PUBLIC rusm_${link})
   endforeach()
 
   # Each header is a translation unit of its own, so that none leans on what its includer happened to include.
   file(GLOB headers CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.h)
+  if(ARG_PUBLIC)
+    rusm_public_headers(${name} HEADERS ${headers} INTERNAL ${ARG_INTERNAL})
+  endif()
   set(units)
   foreach(header IN LISTS headers)
     get_filename_component(stem ${header} NAME_WE)
@@ -54,7 +94,7 @@ function(rusm_library name)
     list(APPEND units ${unit})
   endforeach()
   if(units)
-    add_library(rusm_${name}_headers OBJECT ${units})
+    add_library(rusm_${name}_headers OBJECT EXCLUDE_FROM_ALL ${units})
     target_link_libraries(rusm_${name}_headers PRIVATE rusm_options rusm_${name})
     add_dependencies(rusm_header_check rusm_${name}_headers)
   endif()

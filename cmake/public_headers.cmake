@@ -1,0 +1,16 @@
+# cmake -DOUT=folder -DROOMS=a;b -P public_headers.cmake header...
+# Copies headers to OUT and puts "rusm/" before each include of a room.
+list(JOIN ROOMS "|" rooms)
+math(EXPR last "${CMAKE_ARGC} - 1")
+set(past_script NO)
+foreach(i RANGE ${last})
+  set(argument "${CMAKE_ARGV${i}}")
+  if(past_script)
+    cmake_path(GET argument FILENAME file)
+    file(READ "${argument}" text)
+    string(REGEX REPLACE "(\n *# *include \")((${rooms})/)" "\\1rusm/\\2" text "${text}")
+    file(WRITE "${OUT}/${file}" "${text}")
+  elseif(argument MATCHES "public_headers\\.cmake$")
+    set(past_script YES)
+  endif()
+endforeach()
