@@ -133,6 +133,19 @@ TEST(V, Case1_ChildrenStartInOrderAndStopInReverse) {
   });
 }
 
+TEST(V, Case1_OneWithoutAParentStopsInOrderWhenItIsToldFromOutside) {
+  for_seeds(On::kOneNode, [](World& w) {
+    const Log log = std::make_shared<Lines>();
+    const Pid supervisor = w.here().spawn(supervise, three(log, Strategy::kOneForOne));
+    w.run();
+    log->clear();
+    w.here().exit(supervisor, Kind::kShutdown);
+    w.run_out();
+    EXPECT_THAT(*log, ElementsAre("-c", "-b", "-a"));
+    EXPECT_FALSE(w.here().is_alive(supervisor));
+  });
+}
+
 TEST(V, Case1_AChildThatFailsToStartStopsTheEarlierOnesAndIsNamed) {
   for_seeds(On::kOneNode, [](World& w) {
     const Log log = std::make_shared<Lines>();
