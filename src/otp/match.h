@@ -162,8 +162,8 @@ auto receive(Self& self) {
 // As call(), with a value as request and as answer.
 template <class Reply, class Request>
 auto call(Self& self, Pid server, Request request, Nanoseconds timeout = kCallTimeout) {
-  return detail::CallTyped<Reply>(self, server, Message::of(std::move(request)),
-                                  deadline_after(self.runtime().clock().now(), timeout));
+  return detail::AwaitableWith<detail::CallTyped<Reply>, Request>(
+      self, server, Message::of(std::move(request)), deadline_after(self.runtime().clock().now(), timeout));
 }
 
 }  // namespace rusm::otp

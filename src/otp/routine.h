@@ -362,6 +362,37 @@ struct End : Await {
   ExitReason reason;
 };
 
+#if defined(__clang__) || __GNUC__ > 12
+template <class Awaitable, class T>
+using AwaitableWith = Awaitable;
+#else
+// g++ 12 destroys the parts of a temporary twice that is written with braces, or is a lambda, when there is a co_await
+// in the same expression. An awaitable that was made from such a T has to be named, which ends that expression.
+template <class Awaitable>
+struct NamedAwaitable : Awaitable {
+  using Awaitable::Awaitable;
+  struct There {  // a reference would be copied from
+    bool await_ready() noexcept { return it.await_ready(); }
+    void await_suspend(std::coroutine_handle<> h) noexcept { it.await_suspend(h); }
+    decltype(auto) await_resume() { return it.await_resume(); }
+    Awaitable& it;
+  };
+  There operator co_await() & noexcept { return {*this}; }
+  template <bool kNamed = false>
+  There operator co_await() && noexcept {
+    static_assert(kNamed,
+                  "g++ 12 would destroy this request or function twice: name what is awaited, as in "
+                  "`auto asked = call<int>(self, server, Request{\"text\"}); auto answer = co_await asked;`");
+    return {*this};
+  }
+};
+template <class T>
+inline constexpr bool kNeedsName = !std::is_trivially_destructible_v<T> &&
+                                   (std::is_aggregate_v<T> || std::invocable<T&> || std::invocable<T&, const Message&>);
+template <class Awaitable, class T>
+using AwaitableWith = std::conditional_t<kNeedsName<T>, NamedAwaitable<Awaitable>, Awaitable>;
+#endif
+
 }  // namespace detail
 
 // ── What a body awaits ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -378,12 +409,12 @@ inline auto receive_for(Self& self, Nanoseconds span) {
 // The first message for which match(const Message&) is true; the others keep their place. `match` must not throw.
 template <std::predicate<const Message&> Match>
 auto receive_if(Self& self, Match match) {
-  return detail::ReceiveMatchingForever<Match>(self, kNever, std::move(match));
+  return detail::AwaitableWith<detail::ReceiveMatchingForever<Match>, Match>(self, kNever, std::move(match));
 }
 template <std::predicate<const Message&> Match>
 auto receive_if_for(Self& self, Nanoseconds span, Match match) {
-  return detail::ReceiveMatchingUntil<Match>(self, deadline_after(self.runtime().clock().now(), span),
-                                             std::move(match));
+  return detail::AwaitableWith<detail::ReceiveMatchingUntil<Match>, Match>(
+      self, deadline_after(self.runtime().clock().now(), span), std::move(match));
 }
 // Goes to the back of the run queue.
 inline auto yield(Self& self) {
@@ -404,7 +435,7 @@ inline auto call(Self& self, Pid server, Message request, Nanoseconds timeout = 
 // that thread: destructors there may use the runtime, but not the process.
 template <std::invocable F>
 auto blocking(Self& self, F f) {
-  return detail::Blocking<F>(self, std::move(f));
+  return detail::AwaitableWith<detail::Blocking<F>, F>(self, std::move(f));
 }
 // Waits for anything to happen: a message, a wake, the deadline (a point on the clock, kNever for none). The caller
 // looks at whatever it waits for before, and again after; news in between ends the wait at once.
