@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "bench/core_workloads.h"
+#include "bench/flow_workloads.h"
 #include "bench/guest_workloads.h"
 #include "bench/http_workloads.h"
 #include "bench/life_workloads.h"
@@ -87,6 +88,9 @@ const std::vector<Workload>& workloads() {
       {"fault-recovery-throw", "the same with a child that throws a C++ exception", fault_recovery_throw},
       {"fault-recovery-supervisor", "restarts by a supervisor of its only child, which ends with a reason",
        fault_recovery_supervisor},
+      {"stream-64k", "megabytes that one process fills and another reads, in chunks of 64 KiB", stream_64k},
+      {"stream-4k", "the same in chunks of 4 KiB", stream_4k},
+      {"pubsub-fanout", "deliveries of what one process publishes to 1,000 subscribers", pubsub_fanout},
       {"fault-recovery-burst", "the same when all of a supervisor's 20,000 children are killed at once",
        fault_recovery_burst},
       {"idle-memory", "resident memory of a million processes that wait for a message", idle_memory},

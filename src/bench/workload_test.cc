@@ -6,6 +6,7 @@
 #include <string>
 
 #include "bench/core_workloads.h"
+#include "bench/flow_workloads.h"
 #include "bench/guest_workloads.h"
 #include "bench/supervisor_workloads.h"
 
@@ -21,7 +22,8 @@ TEST(Workloads, NamesAreUniqueAndUnknownOnesAreMisuse) {
 }
 
 TEST(Workloads, TheCoreOnesRunToTheirEnd) {
-  for (auto* workload : {&spawn, &pingpong, &pingpong_many, &fault_recovery_supervisor, &fault_recovery_burst}) {
+  for (auto* workload : {&spawn, &pingpong, &pingpong_many, &fault_recovery_supervisor, &fault_recovery_burst,
+                         &stream_64k, &stream_4k, &pubsub_fanout}) {
     const Result<Measurement> measured = workload(kShort);
     ASSERT_TRUE(measured.has_value());
     EXPECT_GT(measured->value, 0);

@@ -325,7 +325,7 @@ class Server {
   // ReplyTo the message's type says what the answer is: `using Reply = …`.
   template <class M>
   auto call(Self& self, M message, Nanoseconds timeout = kCallTimeout) const {
-    return detail::CallTyped<typename detail::ReplyOf<T, M>::Type>(
+    return detail::AwaitableWith<detail::CallTyped<typename detail::ReplyOf<T, M>::Type>, M>(
         self, pid_, detail::message_of(std::move(message)), deadline_after(self.runtime().clock().now(), timeout));
   }
   // From a thread that is no worker; blocks.
