@@ -61,6 +61,7 @@ soak: build build/dev/build.ninja
 	cmake --build build/dev -j $(JOBS) --target rusm_sim rusm_sim_small
 	build/dev/tests/sim/rusm_sim --seeds $(SOAK_SEEDS) --jobs $(JOBS)
 	build/dev/tests/sim/rusm_sim_small --seeds $(SOAK_SEEDS) --jobs $(JOBS)
+	build/dev/tests/sim/rusm_sim --supervisors --seeds $(SOAK_SEEDS)
 	tools/soak.py --seconds $(SOAK_SECONDS) --binary build/release/rusm --config examples/hello/rusm.toml
 
 clean:

@@ -83,6 +83,8 @@ class Supervisor {
   Task<> restart_now(Number number);
   Task<bool> start_again(std::vector<Number> numbers);
   std::vector<Number> affected_by(Number number) const;
+  static bool starts_again(const Child& child, const ExitReason& reason);
+  bool take_pending_end(Number number);
   bool note_restart();
   Nanoseconds next_wait(Child& child);
   void report(std::string_view what, const Child& child, const ExitReason& reason);
@@ -306,15 +308,25 @@ bool Supervisor::note_restart() {
   return false;
 }
 
+bool Supervisor::starts_again(const Child& child, const ExitReason& reason) {
+  return child.spec.restart == Restart::kPermanent || (child.spec.restart == Restart::kTransient && is_failure(reason));
+}
+
+// Whether it has ended, is to start again, and nobody has seen to that yet: whoever starts it now does.
+bool Supervisor::take_pending_end(Number number) {
+  const auto ended = std::ranges::find(ended_, number, &Ended::child);
+  if (ended == ended_.end() || !starts_again(at(number), ended->reason)) return false;
+  ended_.erase(ended);
+  return true;
+}
+
 Task<> Supervisor::handle_end(Ended ended) {
   const auto found = children_.find(ended.child);
   // It may have been started again, or forgotten, by what was done since.
   if (found == children_.end() || found->second.state != ChildState::kStopped) co_return;
   Child& child = found->second;
   if (is_failure(ended.reason)) report("ended", child, ended.reason);
-  const bool again = child.spec.restart == Restart::kPermanent ||
-                     (child.spec.restart == Restart::kTransient && is_failure(ended.reason));
-  if (again) {
+  if (starts_again(child, ended.reason)) {
     co_await restart(ended.child);
   } else if (child.spec.restart == Restart::kTemporary || is_dynamic()) {
     forget(ended.child);
@@ -355,7 +367,8 @@ Task<> Supervisor::restart_now(Number number) {
     std::vector<Number> affected = affected_by(number);
     std::vector<Number> again;
     for (const Number other : std::views::reverse(affected)) {
-      const bool ran = at(other).pid || other == number || at(other).state == ChildState::kWaiting;
+      const bool ran =
+          at(other).pid || other == number || at(other).state == ChildState::kWaiting || take_pending_end(other);
       co_await stop(other);
       if (stop_) co_return;
       if (other != number && at(other).spec.restart == Restart::kTemporary) {

@@ -2,6 +2,7 @@
 //
 //   rusm_sim --seeds 1000000 --from 1
 //   rusm_sim --seed 374 --two-nodes --keep 14,22,34
+//   rusm_sim --supervisors --seeds 100000     worlds of supervisors instead; with --seed one again
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "sim/execution.h"
+#include "sim/supervisor_worlds.h"
 
 namespace {
 
@@ -59,6 +61,23 @@ int explore_all(std::uint64_t from, std::uint64_t count, unsigned jobs) {
   return failed.load() ? 1 : 0;
 }
 
+int explore_supervisors(std::uint64_t from, std::uint64_t count) {
+  SupervisorRun sum;
+  for (std::uint64_t seed = from; seed < from + count; ++seed) {
+    const SupervisorRun run = run_supervisors(seed);
+    sum.supervisors += run.supervisors;
+    sum.deeds += run.deeds;
+    if (run.problem.empty()) continue;
+    std::printf("%s\nFAILED; repeat with: %s --supervisors --seed %llu\n", run.problem.c_str(), RUSM_SIM_PROGRAM,
+                static_cast<unsigned long long>(seed));
+    return 1;
+  }
+  std::printf("no contradiction: %llu worlds from %llu; %llu supervisors, %llu deeds\n",
+              static_cast<unsigned long long>(count), static_cast<unsigned long long>(from),
+              static_cast<unsigned long long>(sum.supervisors), static_cast<unsigned long long>(sum.deeds));
+  return 0;
+}
+
 // A crash makes no report of its own.
 void on_crash(int signal) {
   std::array<char, 160> line;
@@ -79,6 +98,7 @@ int main(int argc, char** argv) {
   unsigned jobs = std::max(1u, std::thread::hardware_concurrency());
   bool one_node = false;
   bool two_nodes = false;
+  bool supervisors = false;
   std::vector<std::size_t> numbers;
   CLI::App app("Runs random programs on the process core and on the model of it.");
   app.add_option("--seeds", seeds, "how many");
@@ -88,7 +108,9 @@ int main(int argc, char** argv) {
   app.add_flag("--one-node", one_node, "with --seed")->needs(one);
   app.add_flag("--two-nodes", two_nodes, "with --seed")->needs(one);
   app.add_option("--keep", numbers, "with --seed: only these instructions")->delimiter(',')->needs(one);
+  app.add_flag("--supervisors", supervisors, "worlds of supervisors");
   CLI11_PARSE(app, argc, argv);
+  if (supervisors) return one->count() == 0 ? explore_supervisors(from, seeds) : explore_supervisors(seed, 1);
   if (one->count() == 0) return explore_all(from, seeds, jobs);
   int failures = 0;
   if (!two_nodes || one_node) failures += repeat(seed, false, numbers);
