@@ -3,9 +3,10 @@
 #pragma once
 
 #include <boost/container/small_vector.hpp>
+#include <boost/unordered/unordered_flat_map.hpp>
 #include <cstddef>
+#include <functional>
 #include <memory>
-#include <unordered_map>
 #include <utility>
 
 namespace rusm {
@@ -37,7 +38,7 @@ class SmallMap {
     if (index_) {
       index_->emplace(key, entries_.size() - 1);
     } else if (entries_.size() > kLinearMax) {
-      index_ = std::make_unique<std::unordered_map<K, std::size_t>>();
+      index_ = std::make_unique<Index>();
       for (std::size_t i = 0; i < entries_.size(); ++i) index_->emplace(entries_[i].first, i);
     }
   }
@@ -67,9 +68,10 @@ class SmallMap {
   auto end() { return entries_.end(); }
 
  private:
+  using Index = boost::unordered_flat_map<K, std::size_t, std::hash<K>>;
   static constexpr std::size_t kLinearMax = 16;
   boost::container::small_vector<Entry, 1> entries_;
-  std::unique_ptr<std::unordered_map<K, std::size_t>> index_;
+  std::unique_ptr<Index> index_;
 };
 
 }  // namespace rusm

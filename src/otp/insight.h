@@ -2,10 +2,10 @@
 #pragma once
 
 #include <array>
+#include <boost/unordered/unordered_flat_map.hpp>
 #include <cstddef>
 #include <mutex>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "base/clock.h"
@@ -34,7 +34,7 @@ class Tags {
  private:
   struct Shard {
     mutable std::mutex mutex;
-    std::unordered_map<Pid, Tag> tags;  // guarded by mutex
+    boost::unordered_flat_map<Pid, Tag, std::hash<Pid>> tags;  // guarded by mutex
   };
   static constexpr std::size_t kShards = 64;
 

@@ -124,7 +124,8 @@ Spawned Runtime::launch(Process& process, BodyPtr body, SpawnOptions options, Pr
     outside_spawns_.fetch_add(1, std::memory_order_relaxed);
   }
   if (parts_.hook != nullptr) parts_.hook->on_spawn(spawned.pid);
-  schedule(process, false, worker);
+  // A child that is linked or watched is awaited: the two take turns on this worker.
+  schedule(process, options.link || options.monitor, worker);
   return spawned;
 }
 

@@ -5,6 +5,7 @@
 #include "otp/supervisor.h"
 
 #include <algorithm>
+#include <boost/unordered/unordered_flat_map.hpp>
 #include <cmath>
 #include <deque>
 #include <map>
@@ -31,7 +32,6 @@ struct Child {
   ChildSpec spec;
   ChildState state = ChildState::kStopped;
   Pid pid = {};
-  Reference monitor = 0;
   bool answered = false;  // ready() or decline() came
   bool declined = false;
   std::optional<ExitReason> ended = {};  // while somebody waits for it
@@ -72,6 +72,7 @@ class Supervisor {
 
   // What went wrong, or nothing. Nothing as well when it declined, or its supervisor has to stop.
   Task<std::optional<ExitReason>> start(Number number);
+  std::optional<ExitReason> launch(Number number, Child& child);
   Task<std::optional<ExitReason>> wait_until_started(Number number);
   // The child lives no more when it returns.
   Task<> stop(Number number);
@@ -79,6 +80,8 @@ class Supervisor {
   Task<> start_first();
 
   Task<> handle_end(Ended ended);
+  enum class Alone : std::uint8_t { kNotAlone, kDone, kFailed };
+  Alone restart_alone(const Ended& ended);
   Task<> restart(Number number);
   Task<> restart_now(Number number);
   Task<bool> start_again(std::vector<Number> numbers);
@@ -105,8 +108,7 @@ class Supervisor {
   std::map<Number, Child> children_;
   Number next_number_ = 1;
   std::unordered_map<std::string, Number> by_id_;
-  std::unordered_map<Pid, Number> by_pid_;
-  std::unordered_map<Reference, Number> by_monitor_;
+  boost::unordered_flat_map<Pid, std::pair<Number, Child*>, std::hash<Pid>> by_pid_;  // of those that live
   std::uint64_t alive_ = 0;
   std::uint64_t waiting_ = 0;
   std::deque<Nanoseconds> restarts_;  // within the window
@@ -135,9 +137,7 @@ void Supervisor::forget(Number number) {
 
 // It lives no more.
 void Supervisor::lose(Child& child) {
-  by_monitor_.erase(child.monitor);
   by_pid_.erase(child.pid);
-  child.monitor = 0;
   child.pid = Pid();
   child.state = ChildState::kStopped;
   --alive_;
@@ -158,19 +158,20 @@ void Supervisor::take(Message message) {
   match(
       message, [this](const Down& down) { take_down(down); },
       [this](const ChildStarted& started) {
-        const auto number = by_pid_.find(started.child);
-        if (number == by_pid_.end()) return;
-        at(number->second).answered = true;
-        at(number->second).declined = started.declined;
+        const auto found = by_pid_.find(started.child);
+        if (found == by_pid_.end()) return;
+        Child& child = *found->second.second;
+        child.answered = true;
+        child.declined = started.declined;
       },
       [this](const RestartDue& due) { due_.push_back(due); });
 }
 
 void Supervisor::take_down(const Down& down) {
-  const auto found = by_monitor_.find(down.reference);
-  if (found == by_monitor_.end()) return;
-  const Number number = found->second;
-  Child& child = at(number);
+  const auto found = by_pid_.find(down.from);
+  if (found == by_pid_.end()) return;
+  const auto [number, there] = found->second;
+  Child& child = *there;
   const bool awaited = child.state != ChildState::kRunning;
   lose(child);
   if (awaited) {
@@ -193,8 +194,8 @@ Task<bool> Supervisor::take_next(Nanoseconds deadline) {
 
 // ── Start and stop ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-Task<std::optional<ExitReason>> Supervisor::start(Number number) {
-  Child& child = at(number);
+// Makes its process. What went wrong, or nothing.
+std::optional<ExitReason> Supervisor::launch(Number number, Child& child) {
   SpawnOptions options;
   options.label = child.spec.id;
   options.name = child.spec.name;
@@ -202,21 +203,25 @@ Task<std::optional<ExitReason>> Supervisor::start(Number number) {
   options.link = options.monitor = true;
   options.awaited = child.spec.reports_ready;
   const Result<Spawned> spawned = child.spec.start(self_, std::move(options));
-  if (!spawned) co_return ExitReason::crashed("start", spawned.error().to_string());
+  if (!spawned) return ExitReason::crashed("start", spawned.error().to_string());
   if (!spawned->pid) {
     const bool taken = !child.spec.name.empty() && self_.runtime().whereis(child.spec.name);
-    co_return ExitReason::crashed(
+    return ExitReason::crashed(
         "start", taken ? "the name \"" + child.spec.name + "\" is taken" : "there is no room for another process");
   }
   child.pid = spawned->pid;
-  child.monitor = spawned->reference;
-  child.started = self_.runtime().clock().now();
+  if (spec_.backoff) child.started = self_.runtime().clock().now();
   child.answered = child.declined = false;
   child.ended.reset();
-  by_pid_[child.pid] = number;
-  by_monitor_[child.monitor] = number;
+  by_pid_[child.pid] = {number, &child};
   ++alive_;
   child.state = ChildState::kRunning;
+  return std::nullopt;
+}
+
+Task<std::optional<ExitReason>> Supervisor::start(Number number) {
+  Child& child = at(number);
+  if (std::optional<ExitReason> failure = launch(number, child)) co_return failure;
   if (!child.spec.reports_ready) co_return std::nullopt;
   child.state = ChildState::kStarting;
   co_return co_await wait_until_started(number);
@@ -318,6 +323,21 @@ bool Supervisor::take_pending_end(Number number) {
   if (ended == ended_.end() || !starts_again(at(number), ended->reason)) return false;
   ended_.erase(ended);
   return true;
+}
+
+// The common case, in which nothing else is affected and nothing is waited for, without any coroutine.
+Supervisor::Alone Supervisor::restart_alone(const Ended& ended) {
+  if ((spec_.strategy != Strategy::kOneForOne && !is_dynamic()) || spec_.backoff) return Alone::kNotAlone;
+  const auto found = children_.find(ended.child);
+  if (found == children_.end()) return Alone::kNotAlone;
+  Child& child = found->second;
+  const bool simple = child.state == ChildState::kStopped && !child.spec.reports_ready;
+  if (!simple || !starts_again(child, ended.reason)) return Alone::kNotAlone;
+  if (is_failure(ended.reason)) report("ended", child, ended.reason);
+  if (!note_restart()) return Alone::kDone;
+  const std::optional<ExitReason> failure = launch(ended.child, child);
+  if (failure) report("could not be started again", child, *failure);
+  return failure ? Alone::kFailed : Alone::kDone;
 }
 
 Task<> Supervisor::handle_end(Ended ended) {
@@ -432,7 +452,10 @@ Task<> Supervisor::run() {
     if (!ended_.empty()) {
       Ended ended = std::move(ended_.front());
       ended_.pop_front();
-      co_await handle_end(std::move(ended));
+      const Number number = ended.child;
+      const Alone alone = restart_alone(ended);
+      if (alone == Alone::kNotAlone) co_await handle_end(std::move(ended));
+      if (alone == Alone::kFailed) co_await restart(number);
     } else if (!due_.empty()) {
       const RestartDue due = due_.front();
       due_.pop_front();
@@ -447,7 +470,7 @@ Task<> Supervisor::run() {
       requests_.pop_front();
       co_await handle(std::move(request));
     } else {
-      co_await take_next();
+      take(co_await receive(self_));
     }
   }
   const ExitReason reason = *stop_;
@@ -506,7 +529,7 @@ Task<> Supervisor::handle_start(ReplyTo to, ChildSpec spec) {
 Task<> Supervisor::handle_order(ReplyTo to, const OrderRequest& order) {
   Number number = 0;
   if (const auto by_id = by_id_.find(order.id); by_id != by_id_.end()) number = by_id->second;
-  if (const auto by_pid = by_pid_.find(order.pid); by_pid != by_pid_.end()) number = by_pid->second;
+  if (const auto by_pid = by_pid_.find(order.pid); by_pid != by_pid_.end()) number = by_pid->second.first;
   if (number == 0) {
     co_return refuse(to, ErrorCode::kNotFound,
                      "there is no child " + (order.pid ? order.pid.to_string() : "\"" + order.id + "\""));

@@ -176,7 +176,7 @@ void Worker::sleep() noexcept {
   const Nanoseconds now = looked_outside_ = runtime_.clock().now();
   if (now >= timers_.next_due()) fire_timers(now);
   if (others_run) {
-    watch_others(now);
+    if (now >= watch_at_) watch_others(now);
   } else {
     watch_span_ = kWatchMin;
     // All slept, and this one may be about to get stuck: another has to be up to notice.
