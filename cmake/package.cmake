@@ -51,7 +51,7 @@ endfunction()
 rusm_pc(base "errors as values, clocks, log" "fmt" "-lmimalloc -pthread")
 rusm_pc(otp "light processes, links, monitors, supervisors" "rusm-base" "")
 rusm_pc(net "sockets for processes" "rusm-otp" "")
-rusm_pc(kv "a key-value seam and its store in memory" "rusm-base" "")
+rusm_pc(kv "a key-value seam, and its stores in memory and on a disk" "rusm-otp sqlite3" "")
 
 if(TARGET rusm)
   install(TARGETS rusm RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT program)

@@ -5,11 +5,14 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <functional>
 #include <memory>
+#include <string>
 #include <thread>
+#include <vector>
 
+#include "kv/durable_kv_store.h"
 #include "kv/memory_kv_store.h"
+#include "kv/test_folder.h"
 
 namespace rusm::kv {
 namespace {
@@ -18,15 +21,32 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 KvLimits small_limits() {
-  return {
-      .bucket_bytes_max = 8, .key_bytes_max = 8, .value_bytes_max = 100, .store_bytes_max = 1000, .list_keys_max = 3};
+  return {.bucket_bytes_max = 8,
+          .key_bytes_max = 8,
+          .value_bytes_max = 100,
+          .store_bytes_max = 1000,
+          .list_keys_max = 3,
+          .batch_entries_max = 7,
+          .batch_bytes_max = 1200};
 }
 
-using MakeStore = std::function<std::unique_ptr<KvStore>(KvLimits)>;
+enum class Kind : std::uint8_t { kMemory, kDurable };
 
-class KvStoreTest : public ::testing::TestWithParam<MakeStore> {
+class KvStoreTest : public ::testing::TestWithParam<Kind> {
  protected:
-  std::unique_ptr<KvStore> store_ = GetParam()(small_limits());
+  void SetUp() override {
+    if (GetParam() == Kind::kMemory) {
+      store_ = std::make_unique<MemoryKvStore>(small_limits());
+    } else {
+      Result<std::unique_ptr<DurableKvStore>> opened =
+          DurableKvStore::open({.folder = folder_.path() / "store", .limits = small_limits()});
+      ASSERT_TRUE(opened) << opened.error().to_string();
+      store_ = std::move(*opened);
+    }
+  }
+
+  TestFolder folder_;
+  std::unique_ptr<KvStore> store_;
 };
 
 TEST_P(KvStoreTest, GivesBackWhatWasSet) {
@@ -105,9 +125,106 @@ TEST_P(KvStoreTest, AReaderSeesWholeValues) {
   writer.join();
 }
 
-INSTANTIATE_TEST_SUITE_P(Memory, KvStoreTest, ::testing::Values([](KvLimits limits) -> std::unique_ptr<KvStore> {
-                           return std::make_unique<MemoryKvStore>(limits);
-                         }));
+TEST_P(KvStoreTest, CompareAndSetDoesSoOnlyFromWhatIsExpected) {
+  EXPECT_FALSE(*store_->compare_and_set("b", "k", "old", "new")) << "there is no such key";
+  EXPECT_TRUE(*store_->compare_and_set("b", "k", std::nullopt, ""));
+  EXPECT_FALSE(*store_->compare_and_set("b", "k", std::nullopt, "new")) << "an empty value is a value";
+  EXPECT_TRUE(*store_->compare_and_set("b", "k", "", std::string_view("a\0b", 3)));
+  EXPECT_FALSE(*store_->compare_and_set("b", "k", "a", "new")) << "a value is compared to its end";
+  EXPECT_TRUE(*store_->compare_and_set("b", "k", std::string_view("a\0b", 3), std::nullopt));
+  EXPECT_FALSE(*store_->exists("b", "k"));
+  EXPECT_EQ(store_->compare_and_set("b", "", std::nullopt, "v").error().code, ErrorCode::kInvalid);
+}
+
+TEST_P(KvStoreTest, ABatchIsDoneInItsOrderAndWhole) {
+  ASSERT_TRUE(store_->set("one", "gone", "1"));
+  KvBatch batch;
+  batch.set("one", "k", "1").set("two", "k", "2").remove("one", "gone").remove("one", "none");
+  batch.set("one", "k", "3").set("two", "x", "4").remove("two", "x");
+  const KvOutcome outcome = *store_->commit(batch);
+  EXPECT_TRUE(outcome.applied());
+  EXPECT_EQ(outcome.removed, 2u) << "what was there, and what the batch itself had put there";
+  EXPECT_EQ(**store_->get("one", "k"), "3");
+  EXPECT_EQ(**store_->get("two", "k"), "2");
+  EXPECT_FALSE(*store_->exists("one", "gone"));
+  EXPECT_FALSE(*store_->exists("two", "x"));
+  EXPECT_TRUE(store_->commit({})->applied()) << "of nothing";
+}
+
+TEST_P(KvStoreTest, ABatchSaysWhichExpectationFailed) {
+  ASSERT_TRUE(store_->set("b", "there", "1"));
+  KvBatch batch;
+  batch.expect("b", "there", "1").expect_absent("b", "none").expect("b", "there", "2").expect_absent("b", "there");
+  batch.set("b", "new", "v").remove("b", "there");
+  const KvOutcome outcome = *store_->commit(batch);
+  ASSERT_FALSE(outcome.applied());
+  EXPECT_EQ(*outcome.failed, 2u);
+  EXPECT_FALSE(*store_->exists("b", "new"));
+  EXPECT_TRUE(*store_->exists("b", "there"));
+  batch.expectations.resize(2);
+  EXPECT_TRUE(store_->commit(batch)->applied());
+  EXPECT_TRUE(*store_->exists("b", "new"));
+  EXPECT_FALSE(*store_->exists("b", "there"));
+}
+
+TEST_P(KvStoreTest, ExpectationsLookAtWhatWasThereBeforeTheBatch) {
+  KvBatch batch;
+  batch.set("b", "k", "1").expect_absent("b", "k");
+  EXPECT_TRUE(store_->commit(batch)->applied());
+  EXPECT_FALSE(store_->commit(batch)->applied());
+}
+
+TEST_P(KvStoreTest, ABatchThatDoesNotFitChangesNothing) {
+  const std::string large(100, 'x');
+  ASSERT_TRUE(store_->set("b", "old", large));
+  KvBatch batch;
+  for (char key = 'a'; key < 'g'; ++key) batch.set("b", std::string(1, key), large);
+  EXPECT_EQ(store_->commit(batch).error().code, ErrorCode::kLimit);
+  EXPECT_THAT(store_->list("b", "", "")->keys, ElementsAre("old"));
+  batch.remove("b", "old");
+  EXPECT_TRUE(store_->commit(batch)->applied()) << "what counts is the end";
+}
+
+TEST_P(KvStoreTest, ABatchIsCheckedBeforeItIsDone) {
+  KvBatch batch;
+  batch.set("b", "k", "v").set("b", "", "v");
+  EXPECT_EQ(store_->commit(batch).error().code, ErrorCode::kInvalid);
+  batch.writes.pop_back();
+  batch.expect_absent("123456789", "k");
+  EXPECT_EQ(store_->commit(batch).error().code, ErrorCode::kInvalid);
+  EXPECT_FALSE(*store_->exists("b", "k"));
+}
+
+TEST_P(KvStoreTest, ABatchHasLimits) {
+  KvBatch many;
+  for (int i = 0; i < 7; ++i) many.set("b", "k", "");
+  EXPECT_TRUE(store_->commit(many)->applied());
+  many.expect("b", "k", "");
+  EXPECT_EQ(store_->commit(many).error().code, ErrorCode::kLimit);
+  KvBatch large;
+  for (int i = 0; i < 7; ++i) large.set("12345678", "12345678", std::string(100, 'x'));
+  EXPECT_EQ(store_->commit(large).error().code, ErrorCode::kLimit);
+}
+
+TEST_P(KvStoreTest, ManyThreadsCountWithoutLosingOne) {
+  constexpr int kThreads = 4;
+  constexpr int kEach = 50;
+  ASSERT_TRUE(store_->set("b", "n", "0"));
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&] {
+      for (int done = 0; done < kEach;) {
+        const std::string seen = **store_->get("b", "n");
+        done += *store_->compare_and_set("b", "n", seen, std::to_string(std::stoi(seen) + 1)) ? 1 : 0;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(**store_->get("b", "n"), std::to_string(kThreads * kEach));
+}
+
+INSTANTIATE_TEST_SUITE_P(Every, KvStoreTest, ::testing::Values(Kind::kMemory, Kind::kDurable),
+                         [](const auto& run) { return run.param == Kind::kMemory ? "Memory" : "Durable"; });
 
 TEST(MemoryKvStoreTest, CountsItsBytes) {
   MemoryKvStore store;

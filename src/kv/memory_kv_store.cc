@@ -1,8 +1,7 @@
 #include "kv/memory_kv_store.h"
 
-#include <fmt/format.h>
-
 #include <mutex>
+#include <utility>
 
 namespace rusm::kv {
 
@@ -21,32 +20,48 @@ Result<std::optional<std::string>> MemoryKvStore::get(std::string_view bucket, s
 }
 
 Result<> MemoryKvStore::set(std::string_view bucket, std::string_view key, std::string_view value) {
-  if (Result<> checked = check_value(limits_, bucket, key, value); !checked) return checked;
-  const std::unique_lock lock(mutex_);
-  const std::string* old = find(bucket, key);
-  const std::uint64_t before = old ? key.size() + old->size() + kEntryBytes : 0;
-  const std::uint64_t after = bytes_ - before + key.size() + value.size() + kEntryBytes;
-  if (after > limits_.store_bytes_max) {
-    return fail(ErrorCode::kLimit, "store",
-                fmt::format("the store would grow to {} bytes; at most {} are allowed: remove something first", after,
-                            limits_.store_bytes_max));
-  }
-  buckets_[std::string(bucket)].insert_or_assign(std::string(key), std::string(value));
-  bytes_ = after;
-  return {};
+  const Result<KvOutcome> outcome = commit(std::move(KvBatch().set(bucket, key, value)));
+  return outcome ? Result<>() : std::unexpected(outcome.error());
 }
 
 Result<bool> MemoryKvStore::remove(std::string_view bucket, std::string_view key) {
-  if (Result<> checked = check_key(limits_, bucket, key); !checked) return std::unexpected(checked.error());
-  const std::unique_lock lock(mutex_);
+  const Result<KvOutcome> outcome = commit(std::move(KvBatch().remove(bucket, key)));
+  if (!outcome) return std::unexpected(outcome.error());
+  return outcome->removed != 0;
+}
+
+bool MemoryKvStore::erase(const std::string& bucket, const std::string& key) {
   const auto in = buckets_.find(bucket);
   if (in == buckets_.end()) return false;
-  const auto at = in->second.find(key);
-  if (at == in->second.end()) return false;
-  bytes_ -= at->first.size() + at->second.size() + kEntryBytes;
-  in->second.erase(at);
+  const bool found = in->second.erase(key) != 0;
   if (in->second.empty()) buckets_.erase(in);
-  return true;
+  return found;
+}
+
+Result<KvOutcome> MemoryKvStore::commit(KvBatch batch) {
+  if (Result<> checked = check_batch(limits_, batch); !checked) return std::unexpected(checked.error());
+  const std::unique_lock lock(mutex_);
+  for (std::size_t i = 0; i < batch.expectations.size(); ++i) {
+    const KvExpectation& expected = batch.expectations[i];
+    const std::string* value = find(expected.bucket, expected.key);
+    const bool holds = expected.value ? value != nullptr && *value == *expected.value : value == nullptr;
+    if (!holds) return KvOutcome{.failed = i};
+  }
+  const std::uint64_t after = *bytes_after(bytes_, batch.writes, [this](const KvWrite& write) {
+    const std::string* old = find(write.bucket, write.key);
+    return old != nullptr ? std::optional<std::uint64_t>(old->size()) : std::nullopt;
+  });
+  if (after > limits_.store_bytes_max) return store_full(limits_, after);
+  KvOutcome outcome;
+  for (KvWrite& write : batch.writes) {
+    if (!write.value) {
+      outcome.removed += erase(write.bucket, write.key) ? 1 : 0;
+    } else {
+      buckets_[write.bucket].insert_or_assign(std::move(write.key), std::move(*write.value));
+    }
+  }
+  bytes_ = after;
+  return outcome;
 }
 
 Result<bool> MemoryKvStore::exists(std::string_view bucket, std::string_view key) const {

@@ -19,6 +19,7 @@ class MemoryKvStore final : public KvStore {
   Result<bool> remove(std::string_view bucket, std::string_view key) override;
   Result<bool> exists(std::string_view bucket, std::string_view key) const override;
   Result<KvPage> list(std::string_view bucket, std::string_view prefix, std::string_view after) const override;
+  Result<KvOutcome> commit(KvBatch batch) override;
 
   // What counts towards KvLimits::store_bytes_max.
   std::uint64_t bytes() const;
@@ -28,6 +29,8 @@ class MemoryKvStore final : public KvStore {
 
   // REQUIRES: mutex_ is held. Null when there is no such key.
   const std::string* find(std::string_view bucket, std::string_view key) const;
+  // REQUIRES: mutex_ is held. Whether there was such a key.
+  bool erase(const std::string& bucket, const std::string& key);
 
   // Constant after construction.
   const KvLimits limits_;

@@ -1,0 +1,316 @@
+#include "kv/durable_kv_store.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <system_error>
+#include <utility>
+
+namespace rusm::kv {
+namespace {
+
+namespace fs = std::filesystem;
+
+// To gather a group the writer waits at most this part of a commit, when others are likely to come.
+constexpr Nanoseconds kGatherPart = 8;
+constexpr Nanoseconds kGatherMax = 2 * kMillisecond;
+
+Nanoseconds now() noexcept {
+  return SystemClock().now();
+}
+
+// For a thread that waits.
+class BlockingCommit final : public KvPending {
+ public:
+  using KvPending::KvPending;
+  Result<KvOutcome> wait() {
+    std::unique_lock lock(mutex_);
+    done_.wait(lock, [this] { return is_done(); });
+    return take();
+  }
+
+ private:
+  void on_done() noexcept override {
+    const std::scoped_lock lock(mutex_);
+    done_.notify_all();
+  }
+
+  std::mutex mutex_;
+  std::condition_variable done_;
+};
+
+}  // namespace
+
+// A reader for as long as this lives.
+class DurableKvStore::Reading {
+ public:
+  explicit Reading(const DurableKvStore& store) : store_(store) {
+    std::unique_lock lock(store.readers_mutex_);
+    store.reader_free_.wait(lock, [&store] { return !store.readers_.empty(); });
+    reader_ = std::move(store.readers_.back());
+    store.readers_.pop_back();
+  }
+  Reading(const Reading&) = delete;
+  Reading& operator=(const Reading&) = delete;
+  ~Reading() {
+    {
+      const std::scoped_lock lock(store_.readers_mutex_);
+      store_.readers_.push_back(std::move(reader_));
+    }
+    store_.reader_free_.notify_one();
+  }
+  StoreReader* operator->() const noexcept { return reader_.get(); }
+
+ private:
+  const DurableKvStore& store_;
+  std::unique_ptr<StoreReader> reader_;
+};
+
+Result<std::unique_ptr<DurableKvStore>> DurableKvStore::open(DurableKvOptions options) {
+  Result<StoreFiles> files = StoreFiles::open(options.folder);
+  if (!files) return std::unexpected(files.error());
+  Result<std::unique_ptr<StoreVfs>> vfs = StoreVfs::make(options.vfs);
+  if (!vfs) return std::unexpected(vfs.error());
+  Result<StoreWriter> writer = StoreWriter::open(*files, **vfs);
+  if (!writer) return std::unexpected(writer.error());
+  std::unique_ptr<DurableKvStore> store(
+      new DurableKvStore(std::move(options), std::move(*files), std::move(*vfs), std::move(*writer)));
+  const unsigned readers = std::max(store->options_.readers_max, 1u);
+  for (unsigned i = 0; i < readers; ++i) {
+    Result<StoreReader> reader = StoreReader::open(store->files_, *store->vfs_);
+    if (!reader) return std::unexpected(reader.error());
+    store->readers_.push_back(std::make_unique<StoreReader>(std::move(*reader)));
+  }
+  try {
+    store->thread_ = std::thread([raw = store.get()] { raw->run(); });
+  } catch (const std::system_error&) {
+    return fail(ErrorCode::kUnavailable, store->files_.folder().string(), "the system gives no thread to write with");
+  }
+  return store;
+}
+
+DurableKvStore::DurableKvStore(DurableKvOptions options, StoreFiles files, std::unique_ptr<StoreVfs> vfs,
+                               StoreWriter writer)
+    : options_(std::move(options)), files_(std::move(files)), vfs_(std::move(vfs)), writer_(std::move(writer)) {
+  stats_.bytes = writer_.bytes();
+}
+
+DurableKvStore::~DurableKvStore() {
+  {
+    const std::scoped_lock lock(mutex_);
+    stopping_ = true;
+  }
+  arrived_.notify_all();
+  if (thread_.joinable()) thread_.join();
+  readers_.clear();
+  // What cannot be moved now is in the log, and the next one to open the store moves it.
+  if (!vfs_->sync_failed()) (void)writer_.move_log(true);
+  writer_.close();
+}
+
+// ── Reading ──
+
+Result<std::optional<std::string>> DurableKvStore::get(std::string_view bucket, std::string_view key) const {
+  if (Result<> checked = check_key(options_.limits, bucket, key); !checked) return std::unexpected(checked.error());
+  return Reading(*this)->get(bucket, key);
+}
+
+Result<bool> DurableKvStore::exists(std::string_view bucket, std::string_view key) const {
+  if (Result<> checked = check_key(options_.limits, bucket, key); !checked) return std::unexpected(checked.error());
+  return Reading(*this)->exists(bucket, key);
+}
+
+Result<KvPage> DurableKvStore::list(std::string_view bucket, std::string_view prefix, std::string_view after) const {
+  if (Result<> checked = check_bucket(options_.limits, bucket); !checked) return std::unexpected(checked.error());
+  return Reading(*this)->list(bucket, prefix, after, options_.limits.list_keys_max);
+}
+
+Result<> DurableKvStore::check() const {
+  return Reading(*this)->check();
+}
+
+Result<> DurableKvStore::back_up(const fs::path& folder) const {
+  std::error_code failed;
+  if (fs::exists(fs::symlink_status(folder, failed))) {
+    return fail(ErrorCode::kExists, folder.string(), "a backup goes into a new folder: name one that is not there");
+  }
+  const fs::path absolute = fs::absolute(folder, failed).lexically_normal();
+  // It gets its name last, so that a folder of that name is always a whole backup.
+  const fs::path parts(absolute.string() + ".part");
+  fs::remove_all(parts, failed);
+  if (Result<> made = make_folder(parts); !made) return made;
+  const std::string copy = (parts / "store.db").string();
+  if (Result<> copied = Reading(*this)->copy_to(copy); !copied) return copied;
+  if (Result<> synced = sync_file(copy); !synced) return synced;
+  if (Result<> synced = sync_folder(parts); !synced) return synced;
+  fs::rename(parts, absolute, failed);
+  if (failed)
+    return fail(ErrorCode::kIo, absolute.string(), fmt::format("cannot name the backup: {}", failed.message()));
+  return sync_folder(absolute.parent_path());
+}
+
+DurableKvStats DurableKvStore::stats() const {
+  const std::scoped_lock lock(mutex_);
+  DurableKvStats stats = stats_;
+  stats.queued = queue_.size();
+  return stats;
+}
+
+// ── Writing, by any thread ──
+
+Result<> DurableKvStore::set(std::string_view bucket, std::string_view key, std::string_view value) {
+  const Result<KvOutcome> outcome = commit(std::move(KvBatch().set(bucket, key, value)));
+  return outcome ? Result<>() : std::unexpected(outcome.error());
+}
+
+Result<bool> DurableKvStore::remove(std::string_view bucket, std::string_view key) {
+  const Result<KvOutcome> outcome = commit(std::move(KvBatch().remove(bucket, key)));
+  if (!outcome) return std::unexpected(outcome.error());
+  return outcome->removed != 0;
+}
+
+Result<KvOutcome> DurableKvStore::commit(KvBatch batch) {
+  const Ref<BlockingCommit> pending = make_ref<BlockingCommit>(std::move(batch));
+  submit(pending);
+  return pending->wait();
+}
+
+void DurableKvStore::submit(Ref<KvPending> pending) {
+  if (Result<> checked = check_batch(options_.limits, pending->batch_); !checked) {
+    return pending->finish(std::unexpected(checked.error()));
+  }
+  pending->bytes_ = bytes_of(pending->batch_);
+  std::optional<Error> refused;
+  bool enough = false;
+  {
+    const std::scoped_lock lock(mutex_);
+    refused = refuses(*pending);
+    if (!refused) {
+      queue_bytes_ += pending->bytes_;
+      queue_.push_back(pending);
+      enough = wanted_ != 0 && queue_.size() >= wanted_;
+      if (enough) wanted_ = 0;
+    }
+  }
+  if (enough) arrived_.notify_one();
+  if (refused) pending->finish(std::unexpected(std::move(*refused)));
+}
+
+std::optional<Error> DurableKvStore::refuses(const KvPending& pending) const {
+  if (closed_) return closed_;
+  if (queue_.size() < options_.queue_batches_max && queue_bytes_ + pending.bytes_ <= options_.queue_bytes_max) {
+    return std::nullopt;
+  }
+  return Error{ErrorCode::kLimit, files_.folder().string(),
+               fmt::format("{} batches of {} bytes wait to be written, and no more may: try again later", queue_.size(),
+                           queue_bytes_)};
+}
+
+// ── The writer's thread ──
+
+void DurableKvStore::run() noexcept {
+  Group group;
+  while (next_group(&group)) {
+    write(group);
+    group.clear();
+    keep_log_short();
+  }
+}
+
+// Waits until something is there, and then a little for what is likely to come: as many as were in the last group.
+// Else, of many that wait for a commit and then write again, the first would get a transaction for itself each time.
+bool DurableKvStore::next_group(Group* group) {
+  std::unique_lock lock(mutex_);
+  wanted_ = 1;
+  arrived_.wait(lock, [this] { return !queue_.empty() || stopping_; });
+  const auto span = std::chrono::nanoseconds(std::min(commit_span_ / kGatherPart, kGatherMax));
+  const std::size_t likely = std::min<std::size_t>(last_group_, options_.group_batches_max);
+  wanted_ = likely;
+  arrived_.wait_for(lock, span, [&] { return queue_.size() >= likely || stopping_; });
+  wanted_ = 0;
+  std::uint64_t bytes = 0;
+  while (!queue_.empty() && group->size() < options_.group_batches_max) {
+    bytes += queue_.front()->bytes_;
+    if (!group->empty() && bytes > options_.group_bytes_max) break;
+    queue_bytes_ -= queue_.front()->bytes_;
+    group->push_back(std::move(queue_.front()));
+    queue_.pop_front();
+  }
+  last_group_ = group->size();
+  return !group->empty();
+}
+
+void DurableKvStore::write(Group& group) {
+  std::vector<Result<KvOutcome>> outcomes;
+  const Nanoseconds start = now();
+  Result<> done = transact(group, &outcomes);
+  commit_span_ = now() - start;
+  if (done) return acknowledge(group, &outcomes);
+  if (group.size() == 1 || vfs_->sync_failed()) return give_up(group, done.error());
+  for (Ref<KvPending>& pending : group) {
+    const std::span<const Ref<KvPending>> alone(&pending, 1);
+    done = transact(alone, &outcomes);
+    if (done) {
+      acknowledge(alone, &outcomes);
+    } else {
+      give_up(alone, done.error());
+    }
+  }
+}
+
+// All of them in one transaction. An error means that none of it is there, unless a sync has failed.
+Result<> DurableKvStore::transact(std::span<const Ref<KvPending>> group, std::vector<Result<KvOutcome>>* outcomes) {
+  outcomes->clear();
+  {
+    const std::scoped_lock lock(mutex_);
+    if (closed_) return std::unexpected(*closed_);
+  }
+  Result<> done = writer_.begin();
+  for (const Ref<KvPending>& pending : group) {
+    if (!done) break;
+    Result<Result<KvOutcome>> applied = writer_.apply(pending->batch_, options_.limits);
+    if (applied) {
+      outcomes->push_back(std::move(*applied));
+    } else {
+      done = std::unexpected(applied.error());
+    }
+  }
+  if (done && writer_.has_changed()) done = writer_.commit();
+  if (!done || !writer_.has_changed()) writer_.rollback();
+  return done;
+}
+
+void DurableKvStore::acknowledge(std::span<const Ref<KvPending>> group, std::vector<Result<KvOutcome>>* outcomes) {
+  // A mark that is not written stays behind, and then finds out less; it never claims too much.
+  if (writer_.has_changed()) (void)files_.write_mark(writer_.sequence());
+  {
+    const std::scoped_lock lock(mutex_);
+    stats_.bytes = writer_.bytes();
+    stats_.batches += group.size();
+    stats_.transactions += writer_.has_changed() ? 1 : 0;
+  }
+  for (std::size_t i = 0; i < group.size(); ++i) group[i]->finish(std::move((*outcomes)[i]));
+}
+
+void DurableKvStore::give_up(std::span<const Ref<KvPending>> group, const Error& why) {
+  Error error = why;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (vfs_->sync_failed() && !closed_) {
+      closed_ = Error{ErrorCode::kIo, files_.folder().string(),
+                      fmt::format("the store takes no more writes, as the disk did not confirm one ({}); what it "
+                                  "acknowledged before can be read: look after the disk, then start the node again",
+                                  why.text)};
+    }
+    if (closed_) error = *closed_;
+  }
+  for (const Ref<KvPending>& pending : group) pending->finish(std::unexpected(error));
+}
+
+void DurableKvStore::keep_log_short() {
+  if (writer_.log_pages() < options_.log_pages_max) return;
+  if (const Result<> moved = writer_.move_log(false); !moved && vfs_->sync_failed()) give_up({}, moved.error());
+}
+
+}  // namespace rusm::kv

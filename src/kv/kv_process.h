@@ -1,0 +1,116 @@
+// A durable store from a process: co_await what would block a thread. Messages wait in the mailbox meanwhile.
+#pragma once
+
+#include <coroutine>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "base/refcount.h"
+#include "kv/durable_kv_store.h"
+#include "otp/routine.h"
+
+namespace rusm::kv {
+
+// A commit that a process waits for. The store may be done with it long after the process, and its runtime, are gone.
+// Threads: on_done by the store's; the rest by the process.
+class ProcessCommit final : public KvPending {
+ public:
+  ProcessCommit(KvBatch batch, otp::Runtime& runtime, otp::Pid pid)
+      : KvPending(std::move(batch)), pid_(pid), runtime_(&runtime) {}
+  // Nobody waits any more.
+  void detach() noexcept {
+    const std::scoped_lock lock(mutex_);
+    runtime_ = nullptr;
+  }
+
+ private:
+  void on_done() noexcept override {
+    const std::scoped_lock lock(mutex_);
+    if (runtime_ != nullptr) runtime_->wake(pid_);
+  }
+
+  const otp::Pid pid_;
+  std::mutex mutex_;
+  otp::Runtime* runtime_;  // guarded by mutex_
+};
+
+namespace detail {
+
+struct Commit : otp::Waiter {
+  Commit(otp::Self& s, DurableKvStore& to, KvBatch batch)
+      : self(s), store(to), pending(make_ref<ProcessCommit>(std::move(batch), s.runtime(), s.pid())) {
+    ready = [](otp::Waiter& waiter, otp::Process&) noexcept { return static_cast<Commit&>(waiter).pending->is_done(); };
+  }
+  Commit(const Commit&) = delete;
+  Commit& operator=(const Commit&) = delete;
+  ~Commit() { pending->detach(); }
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> h) {
+    handle = h;
+    self.set_waiter(this, otp::Step::kWaitSignals);
+    if (!self.charge()) self.set_yield();
+    store.submit(pending);
+  }
+  Result<KvOutcome> await_resume() { return pending->take(); }
+
+  otp::Self& self;
+  DurableKvStore& store;
+  const Ref<ProcessCommit> pending;
+};
+
+}  // namespace detail
+
+// Commits, and waits without a thread. A process that is killed meanwhile has committed or not, as after any crash of
+// its own. The store must outlive the process. Not for a runtime that is deterministic: the store has a thread.
+inline auto commit(otp::Self& self, DurableKvStore& store, KvBatch batch) {
+  return detail::Commit(self, store, std::move(batch));
+}
+
+inline otp::Task<Result<>> set(otp::Self& self, DurableKvStore& store, std::string bucket, std::string key,
+                               std::string value) {
+  KvBatch batch;
+  batch.writes.push_back({std::move(bucket), std::move(key), std::move(value)});
+  const Result<KvOutcome> outcome = co_await commit(self, store, std::move(batch));
+  co_return outcome ? Result<>() : std::unexpected(outcome.error());
+}
+
+// Whether there was such a key.
+inline otp::Task<Result<bool>> remove(otp::Self& self, DurableKvStore& store, std::string bucket, std::string key) {
+  KvBatch batch;
+  batch.writes.push_back({std::move(bucket), std::move(key), std::nullopt});
+  const Result<KvOutcome> outcome = co_await commit(self, store, std::move(batch));
+  if (!outcome) co_return std::unexpected(outcome.error());
+  co_return outcome->removed != 0;
+}
+
+// See KvStore::compare_and_set.
+inline otp::Task<Result<bool>> compare_and_set(otp::Self& self, DurableKvStore& store, std::string bucket,
+                                               std::string key, std::optional<std::string> expected,
+                                               std::optional<std::string> value) {
+  KvBatch batch;
+  batch.expectations.push_back({bucket, key, std::move(expected)});
+  batch.writes.push_back({std::move(bucket), std::move(key), std::move(value)});
+  const Result<KvOutcome> outcome = co_await commit(self, store, std::move(batch));
+  if (!outcome) co_return std::unexpected(outcome.error());
+  co_return outcome->applied();
+}
+
+// Reads on a thread that may block.
+inline otp::Task<Result<std::optional<std::string>>> get(otp::Self& self, const DurableKvStore& store,
+                                                         std::string bucket, std::string key) {
+  co_return co_await otp::blocking(self, [&] { return store.get(bucket, key); });
+}
+
+inline otp::Task<Result<bool>> exists(otp::Self& self, const DurableKvStore& store, std::string bucket,
+                                      std::string key) {
+  co_return co_await otp::blocking(self, [&] { return store.exists(bucket, key); });
+}
+
+inline otp::Task<Result<KvPage>> list(otp::Self& self, const DurableKvStore& store, std::string bucket,
+                                      std::string prefix, std::string after) {
+  co_return co_await otp::blocking(self, [&] { return store.list(bucket, prefix, after); });
+}
+
+}  // namespace rusm::kv

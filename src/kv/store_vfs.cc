@@ -1,0 +1,218 @@
+#include "kv/store_vfs.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "kv/checksum.h"
+
+namespace rusm::kv {
+namespace {
+
+// The format of the log: a header, then frames of a header and a page.
+constexpr sqlite3_int64 kLogHeaderBytes = 32;
+constexpr sqlite3_int64 kFrameHeaderBytes = 24;
+constexpr sqlite3_int64 kFrameBytes = kFrameHeaderBytes + static_cast<sqlite3_int64>(kPageBytes);
+
+std::span<const std::byte> as_bytes(const void* data, int bytes) noexcept {
+  return {static_cast<const std::byte*>(data), static_cast<std::size_t>(bytes)};
+}
+
+bool is_whole_page(int bytes, sqlite3_int64 offset) noexcept {
+  return bytes == static_cast<int>(kPageBytes) && offset % static_cast<sqlite3_int64>(kPageBytes) == 0;
+}
+
+// Whether the page of a frame starts at `offset` of the log.
+bool is_frame_page(std::size_t bytes, sqlite3_int64 offset) noexcept {
+  const sqlite3_int64 in_frames = offset - kLogHeaderBytes - kFrameHeaderBytes;
+  return bytes == kPageBytes && in_frames >= 0 && in_frames % kFrameBytes == 0;
+}
+
+std::uint64_t number_of_page(sqlite3_int64 offset) noexcept {
+  return static_cast<std::uint64_t>(offset) / kPageBytes + 1;
+}
+
+bool is_page_as_written(std::span<const std::byte> page, sqlite3_int64 offset) noexcept {
+  std::uint64_t sum = 0;
+  std::memcpy(&sum, page.data() + kPageBytes - kReservedBytes, sizeof sum);
+  if (sum == page_checksum(page, number_of_page(offset))) return true;
+  return std::ranges::all_of(page, [](std::byte byte) { return byte == std::byte{0}; });
+}
+
+}  // namespace
+
+std::uint64_t page_checksum(std::span<const std::byte> page, std::uint64_t number) noexcept {
+  static_assert(kReservedBytes == sizeof(std::uint64_t));
+  return checksum(page.first(kPageBytes - kReservedBytes), number);
+}
+
+// SQLite allocates it, with room behind it for the file of the VFS below.
+struct StoreVfs::File {
+  sqlite3_file base;
+  StoreVfs* vfs;
+  Kind kind;
+
+  static File& of(sqlite3_file* file) noexcept { return *reinterpret_cast<File*>(file); }
+  static sqlite3_file* below(sqlite3_file* file) noexcept {
+    return reinterpret_cast<sqlite3_file*>(reinterpret_cast<File*>(file) + 1);
+  }
+  // Calls a method of the file below.
+  template <auto Method, class... Args>
+  static int pass(sqlite3_file* file, Args... args) noexcept {
+    sqlite3_file* real = below(file);
+    return (real->pMethods->*Method)(real, args...);
+  }
+};
+
+// Version 2: without memory mapping, which would turn a truncated file into a signal.
+const sqlite3_io_methods StoreVfs::kMethods = {
+    .iVersion = 2,
+    .xClose = [](sqlite3_file* f) { return File::pass<&sqlite3_io_methods::xClose>(f); },
+    .xRead = &StoreVfs::read,
+    .xWrite = &StoreVfs::write,
+    .xTruncate = [](sqlite3_file* f, sqlite3_int64 n) { return File::pass<&sqlite3_io_methods::xTruncate>(f, n); },
+    .xSync = &StoreVfs::sync,
+    .xFileSize = [](sqlite3_file* f, sqlite3_int64* n) { return File::pass<&sqlite3_io_methods::xFileSize>(f, n); },
+    .xLock = [](sqlite3_file* f, int level) { return File::pass<&sqlite3_io_methods::xLock>(f, level); },
+    .xUnlock = [](sqlite3_file* f, int level) { return File::pass<&sqlite3_io_methods::xUnlock>(f, level); },
+    .xCheckReservedLock = [](sqlite3_file* f,
+                             int* out) { return File::pass<&sqlite3_io_methods::xCheckReservedLock>(f, out); },
+    .xFileControl = [](sqlite3_file* f, int op,
+                       void* arg) { return File::pass<&sqlite3_io_methods::xFileControl>(f, op, arg); },
+    .xSectorSize = [](sqlite3_file* f) { return File::pass<&sqlite3_io_methods::xSectorSize>(f); },
+    .xDeviceCharacteristics =
+        [](sqlite3_file* f) { return File::pass<&sqlite3_io_methods::xDeviceCharacteristics>(f); },
+    .xShmMap = [](sqlite3_file* f, int page, int size, int extend,
+                  void volatile** out) { return File::pass<&sqlite3_io_methods::xShmMap>(f, page, size, extend, out); },
+    .xShmLock = [](sqlite3_file* f, int offset, int n,
+                   int flags) { return File::pass<&sqlite3_io_methods::xShmLock>(f, offset, n, flags); },
+    .xShmBarrier =
+        [](sqlite3_file* f) {
+          sqlite3_file* real = File::below(f);
+          real->pMethods->xShmBarrier(real);
+        },
+    .xShmUnmap = [](sqlite3_file* f, int del) { return File::pass<&sqlite3_io_methods::xShmUnmap>(f, del); },
+    .xFetch = nullptr,
+    .xUnfetch = nullptr,
+};
+
+Result<std::unique_ptr<StoreVfs>> StoreVfs::make(const char* base) {
+  sqlite3_vfs* below = sqlite3_vfs_find(base);
+  if (below == nullptr) {
+    return fail(ErrorCode::kUnavailable, "store", fmt::format("this SQLite has no file layer called \"{}\"", base));
+  }
+  std::unique_ptr<StoreVfs> made(new StoreVfs(below));
+  if (sqlite3_vfs_register(&made->vfs_, 0) != SQLITE_OK) {
+    return fail(ErrorCode::kUnavailable, "store", "SQLite cannot take the file layer of the store: out of memory");
+  }
+  return made;
+}
+
+StoreVfs::StoreVfs(sqlite3_vfs* base) : base_(base), name_(fmt::format("rusm-{}", static_cast<void*>(this))) {
+  vfs_ = *base;
+  vfs_.szOsFile = static_cast<int>(sizeof(File)) + base->szOsFile;
+  vfs_.pNext = nullptr;
+  vfs_.zName = name_.c_str();
+  vfs_.pAppData = this;
+  vfs_.xOpen = &StoreVfs::open;
+  forward_the_rest();
+}
+
+StoreVfs::~StoreVfs() {
+  sqlite3_vfs_unregister(&vfs_);
+}
+
+// The layer below finds its own state in the VFS that it is called with.
+void StoreVfs::forward_the_rest() noexcept {
+  vfs_.xDelete = [](sqlite3_vfs* v, const char* path, int sync_folder) {
+    return of(v).base_->xDelete(of(v).base_, path, sync_folder);
+  };
+  vfs_.xAccess = [](sqlite3_vfs* v, const char* path, int flags, int* out) {
+    return of(v).base_->xAccess(of(v).base_, path, flags, out);
+  };
+  vfs_.xFullPathname = [](sqlite3_vfs* v, const char* path, int bytes, char* out) {
+    return of(v).base_->xFullPathname(of(v).base_, path, bytes, out);
+  };
+}
+
+int StoreVfs::open(sqlite3_vfs* vfs, const char* path, sqlite3_file* file, int flags, int* out_flags) noexcept {
+  StoreVfs& self = of(vfs);
+  File& ours = File::of(file);
+  ours.base.pMethods = nullptr;
+  ours.vfs = &self;
+  ours.kind = (flags & SQLITE_OPEN_MAIN_DB) != 0 ? Kind::kMain
+              : (flags & SQLITE_OPEN_WAL) != 0   ? Kind::kLog
+                                                 : Kind::kOther;
+  sqlite3_file* below = File::below(file);
+  const int code = self.base_->xOpen(self.base_, path, below, flags, out_flags);
+  // Whoever sets pMethods is closed, also after a failure.
+  if (below->pMethods != nullptr) ours.base.pMethods = &kMethods;
+  return code;
+}
+
+int StoreVfs::read(sqlite3_file* file, void* to, int bytes, sqlite3_int64 offset) noexcept {
+  const int code = File::pass<&sqlite3_io_methods::xRead>(file, to, bytes, offset);
+  if (code != SQLITE_OK) return code;
+  const File& ours = File::of(file);
+  if (ours.kind == Kind::kMain && is_whole_page(bytes, offset) && !is_page_as_written(as_bytes(to, bytes), offset)) {
+    return SQLITE_IOERR_DATA;
+  }
+  if (ours.kind == Kind::kLog && !ours.vfs->frame_is_as_written(as_bytes(to, bytes), offset)) return SQLITE_IOERR_DATA;
+  return SQLITE_OK;
+}
+
+int StoreVfs::write(sqlite3_file* file, const void* from, int bytes, sqlite3_int64 offset) noexcept {
+  const File& ours = File::of(file);
+  if (ours.vfs->sync_failed()) return SQLITE_IOERR_WRITE;
+  if (ours.kind == Kind::kMain && is_whole_page(bytes, offset)) {
+    std::array<std::byte, kPageBytes> page;
+    std::memcpy(page.data(), from, kPageBytes);
+    const std::uint64_t sum = page_checksum(page, number_of_page(offset));
+    std::memcpy(page.data() + kPageBytes - kReservedBytes, &sum, sizeof sum);
+    return File::pass<&sqlite3_io_methods::xWrite>(file, static_cast<const void*>(page.data()), bytes, offset);
+  }
+  if (ours.kind == Kind::kLog) {
+    try {
+      ours.vfs->remember(as_bytes(from, bytes), offset);
+    } catch (const std::bad_alloc&) {
+      return SQLITE_NOMEM;
+    }
+  }
+  return File::pass<&sqlite3_io_methods::xWrite>(file, from, bytes, offset);
+}
+
+int StoreVfs::sync(sqlite3_file* file, int flags) noexcept {
+  StoreVfs& vfs = *File::of(file).vfs;
+  if (vfs.sync_failed()) return SQLITE_IOERR_FSYNC;
+  const int code = File::pass<&sqlite3_io_methods::xSync>(file, flags);
+  if (code != SQLITE_OK) vfs.sync_failed_.store(true, std::memory_order_release);
+  return code;
+}
+
+bool StoreVfs::frame_is_as_written(std::span<const std::byte> page, sqlite3_int64 offset) noexcept {
+  if (!is_frame_page(page.size(), offset)) return true;
+  const auto frame = static_cast<std::size_t>((offset - kLogHeaderBytes) / kFrameBytes);
+  std::uint64_t wanted = 0;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (frame < frames_.size()) wanted = frames_[frame];
+  }
+  return wanted == 0 || wanted == checksum(page, frame);
+}
+
+void StoreVfs::remember(std::span<const std::byte> written, sqlite3_int64 offset) {
+  const auto end = offset + static_cast<sqlite3_int64>(written.size());
+  if (end <= kLogHeaderBytes) return;
+  const bool whole = is_frame_page(written.size(), offset);
+  const auto first = static_cast<std::size_t>((std::max(offset, kLogHeaderBytes) - kLogHeaderBytes) / kFrameBytes);
+  const auto last = static_cast<std::size_t>((end - 1 - kLogHeaderBytes) / kFrameBytes);
+  const std::uint64_t sum = whole ? checksum(written, first) : 0;
+  const std::scoped_lock lock(mutex_);
+  if (frames_.size() <= last) frames_.resize(last + 1);
+  std::fill(frames_.begin() + static_cast<std::ptrdiff_t>(first),
+            frames_.begin() + static_cast<std::ptrdiff_t>(last) + 1, sum);
+}
+
+}  // namespace rusm::kv

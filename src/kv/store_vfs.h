@@ -1,0 +1,77 @@
+// StoreVfs: what lies between SQLite and the files of one store. SQLite believes what it reads; this makes that true.
+//
+// Invariants
+// 1. A page of the main file carries a checksum of its content and number in its last kReservedBytes. It is put in on
+//    the way out, and a page that fails its check on the way in is an error (SQLITE_IOERR_DATA) and never seen. A page
+//    of zeros was never written; the layer above takes it for damage wherever it matters.
+// 2. A frame of the log is remembered by its checksum when it is written and is checked against it when it is read.
+//    Frames of an earlier process SQLite checks itself when it recovers the log; they are then moved to the main file.
+// 3. Once a sync has failed every write and sync fails: what the system has dropped is never taken for safe.
+//
+// Of the main file this relies on: pages of kPageBytes, a header that says so; check_header() makes sure.
+#pragma once
+
+#include <sqlite3.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+
+namespace rusm::kv {
+
+inline constexpr std::size_t kPageBytes = 4096;
+inline constexpr std::size_t kReservedBytes = 8;
+
+// Threads: any thread. Must outlive the connections that were opened through it.
+class StoreVfs {
+ public:
+  // Over the VFS called `base`. kUnavailable when there is none.
+  static Result<std::unique_ptr<StoreVfs>> make(const char* base);
+  ~StoreVfs();
+  StoreVfs(const StoreVfs&) = delete;
+  StoreVfs& operator=(const StoreVfs&) = delete;
+
+  // For sqlite3_open_v2.
+  const char* name() const noexcept { return name_.c_str(); }
+  // A sync has failed: see invariant 3.
+  bool sync_failed() const noexcept { return sync_failed_.load(std::memory_order_acquire); }
+
+ private:
+  struct File;
+  enum class Kind : std::uint8_t { kMain, kLog, kOther };
+
+  explicit StoreVfs(sqlite3_vfs* base);
+  static StoreVfs& of(sqlite3_vfs* vfs) noexcept { return *static_cast<StoreVfs*>(vfs->pAppData); }
+  static int open(sqlite3_vfs* vfs, const char* path, sqlite3_file* file, int flags, int* out_flags) noexcept;
+  static int read(sqlite3_file* file, void* to, int bytes, sqlite3_int64 offset) noexcept;
+  static int write(sqlite3_file* file, const void* from, int bytes, sqlite3_int64 offset) noexcept;
+  static int sync(sqlite3_file* file, int flags) noexcept;
+  void forward_the_rest() noexcept;
+
+  bool frame_is_as_written(std::span<const std::byte> page, sqlite3_int64 offset) noexcept;
+  void remember(std::span<const std::byte> written, sqlite3_int64 offset);
+
+  static const sqlite3_io_methods kMethods;
+
+  // Constant after construction.
+  sqlite3_vfs* const base_;
+  std::string name_;
+  sqlite3_vfs vfs_{};
+
+  std::atomic<bool> sync_failed_{false};  // partner: itself
+
+  std::mutex mutex_;
+  std::vector<std::uint64_t> frames_;  // of the log, their checksums; 0: not known. Guarded by mutex_
+};
+
+// The checksum of a page of the main file, without its last kReservedBytes.
+std::uint64_t page_checksum(std::span<const std::byte> page, std::uint64_t number) noexcept;
+
+}  // namespace rusm::kv
