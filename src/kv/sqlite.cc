@@ -63,6 +63,11 @@ Statement& Statement::bind(int at, std::int64_t number) noexcept {
   return *this;
 }
 
+Statement& Statement::bind_text(int at, std::string_view text) noexcept {
+  sqlite3_bind_text64(statement_.get(), at, text.data(), text.size(), SQLITE_STATIC, SQLITE_UTF8);
+  return *this;
+}
+
 Result<bool> Statement::step() {
   const int code = sqlite3_step(statement_.get());
   if (code == SQLITE_ROW) return true;

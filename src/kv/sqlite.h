@@ -23,6 +23,7 @@ class Statement {
   // The bytes must stay where they are until reset().
   Statement& bind(int at, std::string_view bytes) noexcept;
   Statement& bind(int at, std::int64_t number) noexcept;
+  Statement& bind_text(int at, std::string_view text) noexcept;
   // True: there is a row. False: it is done.
   Result<bool> step();
   // Runs it to its end and resets it.

@@ -148,7 +148,7 @@ Result<> StoreReader::check() {
 Result<> StoreReader::copy_to(const std::string& path) {
   Result<Statement> copy = connection_.prepare("vacuum into ?1");
   if (!copy) return std::unexpected(copy.error());
-  return copy->bind(1, path).run();
+  return copy->bind_text(1, path).run();
 }
 
 // ── StoreWriter ──
@@ -174,7 +174,9 @@ Result<> StoreWriter::load(const StoreFiles& files) {
   const std::string path = files.main_path();
   // From here on a failure leaves the log as it was found.
   sqlite3_db_config(connection_.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
-  if (Result<> cache = connection_.execute("pragma cache_size = -16384; pragma journal_size_limit = 67108864"); !cache)
+  if (Result<> cache = connection_.execute(
+          "pragma cache_size = -16384; pragma cache_spill = off; pragma journal_size_limit = 67108864");
+      !cache)
     return cache;
   if (Result<> log = use_log(connection_, path); !log) return log;
   if (Result<> tables = check_tables(connection_, path); !tables) return tables;

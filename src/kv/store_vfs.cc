@@ -37,8 +37,7 @@ std::uint64_t number_of_page(sqlite3_int64 offset) noexcept {
 bool is_page_as_written(std::span<const std::byte> page, sqlite3_int64 offset) noexcept {
   std::uint64_t sum = 0;
   std::memcpy(&sum, page.data() + kPageBytes - kReservedBytes, sizeof sum);
-  if (sum == page_checksum(page, number_of_page(offset))) return true;
-  return std::ranges::all_of(page, [](std::byte byte) { return byte == std::byte{0}; });
+  return sum == page_checksum(page, number_of_page(offset));
 }
 
 }  // namespace
@@ -154,8 +153,11 @@ int StoreVfs::open(sqlite3_vfs* vfs, const char* path, sqlite3_file* file, int f
 
 int StoreVfs::read(sqlite3_file* file, void* to, int bytes, sqlite3_int64 offset) noexcept {
   const int code = File::pass<&sqlite3_io_methods::xRead>(file, to, bytes, offset);
-  if (code != SQLITE_OK) return code;
   const File& ours = File::of(file);
+  if (code == SQLITE_IOERR_SHORT_READ && ours.kind != Kind::kOther && bytes == static_cast<int>(kPageBytes)) {
+    return SQLITE_IOERR_DATA;
+  }
+  if (code != SQLITE_OK) return code;
   if (ours.kind == Kind::kMain && is_whole_page(bytes, offset) && !is_page_as_written(as_bytes(to, bytes), offset)) {
     return SQLITE_IOERR_DATA;
   }

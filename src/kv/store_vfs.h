@@ -2,8 +2,9 @@
 //
 // Invariants
 // 1. A page of the main file carries a checksum of its content and number in its last kReservedBytes. It is put in on
-//    the way out, and a page that fails its check on the way in is an error (SQLITE_IOERR_DATA) and never seen. A page
-//    of zeros was never written; the layer above takes it for damage wherever it matters.
+//    the way out, and a page that fails its check on the way in, or is missing, is an error (SQLITE_IOERR_DATA) and
+//    never seen. SQLite itself would take a missing page for zeros. It asks for no page that it has not written, as its
+//    writer keeps the pages of a transaction in memory (cache_spill = off).
 // 2. A frame of the log is remembered by its checksum when it is written and is checked against it when it is read.
 //    Frames of an earlier process SQLite checks itself when it recovers the log; they are then moved to the main file.
 // 3. Once a sync has failed every write and sync fails: what the system has dropped is never taken for safe.

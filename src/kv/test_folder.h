@@ -16,8 +16,9 @@ namespace rusm::kv {
 // Threads: one.
 class TestFolder {
  public:
-  TestFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "rusm-kv-XXXXXX").string();
+  TestFolder() : TestFolder(std::filesystem::temp_directory_path()) {}
+  explicit TestFolder(const std::filesystem::path& in) {
+    std::string name = (in / "rusm-kv-XXXXXX").string();
     RUSM_ASSERT(mkdtemp(name.data()) != nullptr, "no folder for the test");
     path_ = name;
   }
@@ -32,6 +33,12 @@ class TestFolder {
  private:
   std::filesystem::path path_;
 };
+
+// Where a sync costs nothing, for tests that make thousands of stores and cut no power.
+inline std::filesystem::path folder_in_memory() {
+  std::error_code ignored;
+  return std::filesystem::is_directory("/dev/shm", ignored) ? "/dev/shm" : std::filesystem::temp_directory_path();
+}
 
 inline std::string read_file(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
