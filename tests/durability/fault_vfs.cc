@@ -1,0 +1,193 @@
+#include "durability/fault_vfs.h"
+
+#include <algorithm>
+
+#include "kv/test_folder.h"
+
+namespace rusm::kv {
+namespace {
+
+constexpr std::size_t kSectorBytes = 512;
+
+void put(std::string* file, std::size_t offset, std::string_view bytes) {
+  if (file->size() < offset + bytes.size()) file->resize(offset + bytes.size());
+  file->replace(offset, bytes.size(), bytes);
+}
+
+}  // namespace
+
+struct FaultVfs::File {
+  sqlite3_file base;
+  FaultVfs* vfs;
+  Content* content;
+
+  static File& of(sqlite3_file* file) noexcept { return *reinterpret_cast<File*>(file); }
+  static sqlite3_file* below(sqlite3_file* file) noexcept {
+    return reinterpret_cast<sqlite3_file*>(reinterpret_cast<File*>(file) + 1);
+  }
+  template <auto Method, class... Args>
+  static int pass(sqlite3_file* file, Args... args) noexcept {
+    sqlite3_file* real = below(file);
+    return (real->pMethods->*Method)(real, args...);
+  }
+};
+
+const sqlite3_io_methods FaultVfs::kMethods = {
+    .iVersion = 2,
+    .xClose = [](sqlite3_file* f) { return File::pass<&sqlite3_io_methods::xClose>(f); },
+    .xRead = [](sqlite3_file* f, void* to, int n,
+                sqlite3_int64 at) { return File::pass<&sqlite3_io_methods::xRead>(f, to, n, at); },
+    .xWrite = &FaultVfs::write,
+    .xTruncate = &FaultVfs::truncate,
+    .xSync = &FaultVfs::sync,
+    .xFileSize = [](sqlite3_file* f, sqlite3_int64* n) { return File::pass<&sqlite3_io_methods::xFileSize>(f, n); },
+    .xLock = [](sqlite3_file* f, int level) { return File::pass<&sqlite3_io_methods::xLock>(f, level); },
+    .xUnlock = [](sqlite3_file* f, int level) { return File::pass<&sqlite3_io_methods::xUnlock>(f, level); },
+    .xCheckReservedLock = [](sqlite3_file* f,
+                             int* out) { return File::pass<&sqlite3_io_methods::xCheckReservedLock>(f, out); },
+    .xFileControl = [](sqlite3_file* f, int op,
+                       void* arg) { return File::pass<&sqlite3_io_methods::xFileControl>(f, op, arg); },
+    .xSectorSize = [](sqlite3_file* f) { return File::pass<&sqlite3_io_methods::xSectorSize>(f); },
+    .xDeviceCharacteristics =
+        [](sqlite3_file* f) { return File::pass<&sqlite3_io_methods::xDeviceCharacteristics>(f); },
+    .xShmMap = [](sqlite3_file* f, int page, int size, int extend,
+                  void volatile** out) { return File::pass<&sqlite3_io_methods::xShmMap>(f, page, size, extend, out); },
+    .xShmLock = [](sqlite3_file* f, int offset, int n,
+                   int flags) { return File::pass<&sqlite3_io_methods::xShmLock>(f, offset, n, flags); },
+    .xShmBarrier =
+        [](sqlite3_file* f) {
+          sqlite3_file* real = File::below(f);
+          real->pMethods->xShmBarrier(real);
+        },
+    .xShmUnmap = [](sqlite3_file* f, int del) { return File::pass<&sqlite3_io_methods::xShmUnmap>(f, del); },
+    .xFetch = nullptr,
+    .xUnfetch = nullptr,
+};
+
+FaultVfs::FaultVfs()
+    : base_(sqlite3_vfs_find("unix-excl")), name_("fault-" + std::to_string(reinterpret_cast<std::uintptr_t>(this))) {
+  vfs_ = *base_;
+  vfs_.szOsFile = static_cast<int>(sizeof(File)) + base_->szOsFile;
+  vfs_.pNext = nullptr;
+  vfs_.zName = name_.c_str();
+  vfs_.pAppData = this;
+  vfs_.xOpen = &FaultVfs::open;
+  vfs_.xDelete = [](sqlite3_vfs* v, const char* path, int sync_folder) {
+    {
+      const std::scoped_lock lock(of(v).mutex_);
+      if (const auto at = of(v).files_.find(path); at != of(v).files_.end()) at->second = {};
+    }
+    return of(v).base_->xDelete(of(v).base_, path, sync_folder);
+  };
+  vfs_.xAccess = [](sqlite3_vfs* v, const char* path, int flags, int* out) {
+    return of(v).base_->xAccess(of(v).base_, path, flags, out);
+  };
+  vfs_.xFullPathname = [](sqlite3_vfs* v, const char* path, int bytes, char* out) {
+    return of(v).base_->xFullPathname(of(v).base_, path, bytes, out);
+  };
+  sqlite3_vfs_register(&vfs_, 0);
+}
+
+FaultVfs::~FaultVfs() {
+  sqlite3_vfs_unregister(&vfs_);
+}
+
+void FaultVfs::fail(On on, std::uint64_t nth, int code, std::uint64_t count) {
+  const std::scoped_lock lock(mutex_);
+  (on == On::kWrite ? write_fault_ : sync_fault_) = {
+      .from = (on == On::kWrite ? writes_ : syncs_) + nth, .count = count, .code = code};
+}
+
+void FaultVfs::heal() {
+  const std::scoped_lock lock(mutex_);
+  write_fault_ = sync_fault_ = {};
+}
+
+void FaultVfs::cut_power_after(std::uint64_t operations) {
+  const std::scoped_lock lock(mutex_);
+  power_ends_ = writes_ + syncs_ + operations;
+}
+
+bool FaultVfs::is_off() {
+  const std::scoped_lock lock(mutex_);
+  return writes_ + syncs_ >= power_ends_;
+}
+
+int FaultVfs::next(On on, std::uint64_t& count, Fault& fault) {
+  if (writes_ + syncs_ >= power_ends_) return on == On::kWrite ? SQLITE_IOERR_WRITE : SQLITE_IOERR_FSYNC;
+  ++count;
+  return count >= fault.from && count - fault.from < fault.count ? fault.code : SQLITE_OK;
+}
+
+int FaultVfs::open(sqlite3_vfs* vfs, const char* path, sqlite3_file* file, int flags, int* out_flags) {
+  FaultVfs& self = of(vfs);
+  File& ours = File::of(file);
+  ours.base.pMethods = nullptr;
+  ours.vfs = &self;
+  const int code = self.base_->xOpen(self.base_, path, File::below(file), flags, out_flags);
+  if (File::below(file)->pMethods != nullptr) ours.base.pMethods = &kMethods;
+  const std::scoped_lock lock(self.mutex_);
+  const auto [at, first] = self.files_.try_emplace(path == nullptr ? "" : path);
+  if (first && path != nullptr) at->second.synced = read_file(path);
+  ours.content = &at->second;
+  return code;
+}
+
+int FaultVfs::write(sqlite3_file* file, const void* from, int bytes, sqlite3_int64 offset) {
+  File& ours = File::of(file);
+  const std::scoped_lock lock(ours.vfs->mutex_);
+  if (const int code = ours.vfs->next(On::kWrite, ours.vfs->writes_, ours.vfs->write_fault_); code != SQLITE_OK) {
+    return code;
+  }
+  ours.content->since.push_back(
+      {.offset = offset, .bytes = std::string(static_cast<const char*>(from), static_cast<std::size_t>(bytes))});
+  return File::pass<&sqlite3_io_methods::xWrite>(file, from, bytes, offset);
+}
+
+int FaultVfs::truncate(sqlite3_file* file, sqlite3_int64 size) {
+  File& ours = File::of(file);
+  const std::scoped_lock lock(ours.vfs->mutex_);
+  if (const int code = ours.vfs->next(On::kWrite, ours.vfs->writes_, ours.vfs->write_fault_); code != SQLITE_OK) {
+    return SQLITE_IOERR_TRUNCATE;
+  }
+  ours.content->since.push_back({.offset = size, .bytes = "", .truncate = true});
+  return File::pass<&sqlite3_io_methods::xTruncate>(file, size);
+}
+
+int FaultVfs::sync(sqlite3_file* file, int) {
+  File& ours = File::of(file);
+  const std::scoped_lock lock(ours.vfs->mutex_);
+  if (const int code = ours.vfs->next(On::kSync, ours.vfs->syncs_, ours.vfs->sync_fault_); code != SQLITE_OK) {
+    return code;
+  }
+  for (const Operation& operation : ours.content->since) {
+    const auto at = static_cast<std::size_t>(operation.offset);
+    if (operation.truncate) {
+      ours.content->synced.resize(at);
+    } else {
+      put(&ours.content->synced, at, operation.bytes);
+    }
+  }
+  ours.content->since.clear();
+  return SQLITE_OK;
+}
+
+std::map<std::string, std::string> FaultVfs::left_over(Random& random) {
+  const std::scoped_lock lock(mutex_);
+  std::map<std::string, std::string> left;
+  const std::uint64_t lost_in_eight = random.below(9);
+  for (const auto& [path, content] : files_) {
+    std::string& file = left[path] = content.synced;
+    for (const Operation& operation : content.since) {
+      const auto at = static_cast<std::size_t>(operation.offset);
+      if (operation.truncate && random.below(8) >= lost_in_eight) file.resize(at);
+      for (std::size_t done = 0; done < operation.bytes.size(); done += kSectorBytes) {
+        if (random.below(8) < lost_in_eight) continue;
+        put(&file, at + done, std::string_view(operation.bytes).substr(done, kSectorBytes));
+      }
+    }
+  }
+  return left;
+}
+
+}  // namespace rusm::kv

@@ -1,0 +1,80 @@
+// FaultVfs: a file layer of SQLite that fails when it is told, and knows what would be left if the power went now: what
+// was synced, and of what was written since any part.
+#pragma once
+
+#include <sqlite3.h>
+
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/entropy.h"
+
+namespace rusm::kv {
+
+// Threads: any thread. Must outlive the connections that were opened through it.
+class FaultVfs {
+ public:
+  enum class On : std::uint8_t { kWrite, kSync };
+
+  FaultVfs();
+  ~FaultVfs();
+  FaultVfs(const FaultVfs&) = delete;
+  FaultVfs& operator=(const FaultVfs&) = delete;
+  const char* name() const noexcept { return name_.c_str(); }
+
+  // The operations of that kind from the `nth` on (1: the next) fail with `code`, `count` of them.
+  void fail(On on, std::uint64_t nth, int code, std::uint64_t count = std::numeric_limits<std::uint64_t>::max());
+  void heal();
+  // After `operations` more writes and syncs the power is off: nothing works any more.
+  void cut_power_after(std::uint64_t operations);
+  bool is_off();
+  // The files by their paths, as they could be found after the power was cut now. Writes go to the disk in sectors, in
+  // any order, as far as no sync was between them.
+  std::map<std::string, std::string> left_over(Random& random);
+
+ private:
+  struct File;
+  struct Operation {
+    sqlite3_int64 offset;
+    std::string bytes;      // written there
+    bool truncate = false;  // else the file was cut off there
+  };
+  struct Content {
+    std::string synced;
+    std::vector<Operation> since;
+  };
+  struct Fault {
+    std::uint64_t from = std::numeric_limits<std::uint64_t>::max();
+    std::uint64_t count = 0;
+    int code = 0;
+  };
+
+  static FaultVfs& of(sqlite3_vfs* vfs) noexcept { return *static_cast<FaultVfs*>(vfs->pAppData); }
+  static int open(sqlite3_vfs* vfs, const char* path, sqlite3_file* file, int flags, int* out_flags);
+  static int write(sqlite3_file* file, const void* from, int bytes, sqlite3_int64 offset);
+  static int truncate(sqlite3_file* file, sqlite3_int64 size);
+  static int sync(sqlite3_file* file, int flags);
+  // REQUIRES: mutex_ is held.
+  int next(On on, std::uint64_t& count, Fault& fault);
+
+  static const sqlite3_io_methods kMethods;
+
+  sqlite3_vfs* const base_;
+  std::string name_;
+  sqlite3_vfs vfs_{};
+
+  std::mutex mutex_;
+  // Guarded by mutex_.
+  std::map<std::string, Content> files_;
+  Fault write_fault_;
+  Fault sync_fault_;
+  std::uint64_t writes_ = 0;
+  std::uint64_t syncs_ = 0;
+  std::uint64_t power_ends_ = std::numeric_limits<std::uint64_t>::max();
+};
+
+}  // namespace rusm::kv
