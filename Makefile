@@ -7,6 +7,7 @@ ROUNDS ?= 5
 SECONDS ?= 2
 SOAK_SECONDS ?= 300
 SOAK_SEEDS ?= 3000000
+SOAK_KILLS ?= 5000
 
 .PHONY: help run build test bench check format soak clean setup
 
@@ -17,7 +18,8 @@ help:
 	@echo 'make bench     measure, side by side with the peers in bench/peers; WORKLOADS="spawn ring" ROUNDS=5 SECONDS=2'
 	@echo 'make check     formatting, linters, and the tests under AddressSanitizer and ThreadSanitizer'
 	@echo 'make format    format the tree'
-	@echo 'make soak      SOAK_SEEDS=$(SOAK_SEEDS) random programs against the model; then serve under mixed load for'
+	@echo 'make soak      SOAK_SEEDS=$(SOAK_SEEDS) random programs against the model; SOAK_KILLS=$(SOAK_KILLS) times a durable store whose'
+	@echo '               writer is killed; then serve under mixed load for'
 	@echo '               SOAK_SECONDS=$(SOAK_SECONDS) s, watching answers, memory and descriptors'
 	@echo 'make clean     remove build/; what is kept under ~/.cache/rusm stays'
 	@echo 'JOBS=N limits how much runs at once ($(JOBS) here).'
@@ -58,10 +60,12 @@ format: setup
 	tools/lint.sh --fix
 
 soak: build build/dev/build.ninja
-	cmake --build build/dev -j $(JOBS) --target rusm_sim rusm_sim_small
+	cmake --build build/dev -j $(JOBS) --target rusm_sim rusm_sim_small rusm_kv_kill
 	build/dev/tests/sim/rusm_sim --seeds $(SOAK_SEEDS) --jobs $(JOBS)
 	build/dev/tests/sim/rusm_sim_small --seeds $(SOAK_SEEDS) --jobs $(JOBS)
 	build/dev/tests/sim/rusm_sim --supervisors --seeds $(SOAK_SEEDS)
+	build/dev/tests/durability/rusm_kv_kill --rounds $(SOAK_KILLS) --seed $$$$
+	build/dev/tests/durability/rusm_kv_kill --rounds $(SOAK_KILLS) --seed $$$$ --in-memory
 	tools/soak.py --seconds $(SOAK_SECONDS) --binary build/release/rusm --config examples/hello/rusm.toml
 
 clean:

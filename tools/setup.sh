@@ -34,6 +34,7 @@ libcli11-dev              command line
 libfmt-dev                text formatting
 nlohmann-json3-dev        JSON
 libssl-dev                cryptography
+libsqlite3-dev            durable store
 libgtest-dev              tests
 libgmock-dev              tests
 python3                   end-to-end tests
@@ -54,6 +55,7 @@ erlang-base               peer: Erlang/OTP
 golang-go                 peer: Go
 libcaf-dev                peer: C++ Actor Framework
 g++                       peer: C++ Actor Framework
+liblmdb-dev               peer: LMDB
 '
 readonly packages_check='
 clang-format-22           formatting

@@ -61,8 +61,11 @@ struct Sqlite : Store {
   explicit Sqlite(const std::string& dir) {
     need(sqlite3_open((dir + "/kv.sqlite").c_str(), &db) == 0, "open");
     sqlite3_busy_timeout(db, 60000);
-    need(sqlite3_exec(db, "pragma journal_mode=wal; pragma synchronous=full; create table if not exists "
-                      "kv(k blob primary key, v blob not null) without rowid", nullptr, nullptr, nullptr) == 0, "create");
+    need(sqlite3_exec(db,
+                      "pragma journal_mode=wal; pragma synchronous=full; create table if not exists "
+                      "kv(k blob primary key, v blob not null) without rowid",
+                      nullptr, nullptr, nullptr) == 0,
+         "create");
     auto prepare = [&](const char* sql, sqlite3_stmt** out) {
       need(sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, out, nullptr) == 0, sql);
     };
@@ -107,7 +110,8 @@ struct Lmdb : Store {
     mdb_env_set_mapsize(env, size_t(1) << 30);
     need(mdb_env_open(env, dir.c_str(), 0, 0600) == 0, "open");
     need(mdb_txn_begin(env, nullptr, 0, &txn) == 0 && mdb_dbi_open(txn, nullptr, 0, &dbi) == 0 &&
-             mdb_txn_commit(txn) == 0, "open");
+             mdb_txn_commit(txn) == 0,
+         "open");
     return [=] { return std::make_unique<Lmdb>(env, dbi); };
   }
   void begin() override { need(mdb_txn_begin(env, nullptr, 0, &txn) == 0, "begin"); }
@@ -236,10 +240,14 @@ int main(int argc, char** argv) {
   need(mkdtemp(dir.data()) != nullptr, "mkdtemp");
   Count count;
   std::function<std::unique_ptr<Store>()> make;
-  if (which.rfind("sqlite", 0) == 0) make = [&] { return std::make_unique<Sqlite>(dir); };
-  else if (which.rfind("lmdb", 0) == 0) make = Lmdb::opened(dir);
-  else if (which == "fsync") make = [&] { return std::make_unique<Append>(dir); };
-  else return 2;
+  if (which.rfind("sqlite", 0) == 0)
+    make = [&] { return std::make_unique<Sqlite>(dir); };
+  else if (which.rfind("lmdb", 0) == 0)
+    make = Lmdb::opened(dir);
+  else if (which == "fsync")
+    make = [&] { return std::make_unique<Append>(dir); };
+  else
+    return 2;
   auto store = make();
   if (which != "fsync") {
     store->begin();
@@ -247,13 +255,17 @@ int main(int argc, char** argv) {
     store->commit();
   }
   const int64_t start = ns(), until = start + int64_t(seconds * 1e9);
-  if (which.find("-grouped") != std::string::npos) grouped(*store, until, count);
-  else one_each(make, until, count);
+  if (which.find("-grouped") != std::string::npos)
+    grouped(*store, until, count);
+  else
+    one_each(make, until, count);
   const double span = double(ns() - start);
   store.reset();
   std::filesystem::remove_all(dir);
   std::sort(count.times.begin(), count.times.end());
-  auto q = [&](double p) { return count.times[std::min(count.times.size() - 1, size_t(p * double(count.times.size())))]; };
+  auto q = [&](double p) {
+    return count.times[std::min(count.times.size() - 1, size_t(p * double(count.times.size())))];
+  };
   printf("{\"peer\":\"%s\",\"workload\":\"kv\",\"value\":%.1f,\"unit\":\"writes/s\",\"p50_us\":%.1f,\"p99_us\":%.1f}\n",
          which.c_str(), double(count.done) * 1e9 / span, double(q(.5)) / 1e3, double(q(.99)) / 1e3);
 }

@@ -12,6 +12,7 @@
 #include "bench/guest_workloads.h"
 #include "bench/http_workloads.h"
 #include "bench/life_workloads.h"
+#include "bench/store_workloads.h"
 #include "bench/supervisor_workloads.h"
 
 namespace rusm::bench {
@@ -102,6 +103,8 @@ const std::vector<Workload>& workloads() {
       {"module-spawn", "the same with a core module", module_spawn},
       {"http", "requests to a component (--component), a fresh instance each; wrk -t1 -c64 is the client", http},
       {"http-native", "the same to a native process: what serving costs without WebAssembly", http_native},
+      {"kv", "durable writes of 64 processes that read a value, change it and write it back; percentiles are of both",
+       kv},
   };
   return all;
 }

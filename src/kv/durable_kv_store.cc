@@ -7,6 +7,10 @@
 #include <system_error>
 #include <utility>
 
+#include "kv/store_files.h"
+#include "kv/store_table.h"
+#include "kv/store_vfs.h"
+
 namespace rusm::kv {
 namespace {
 
@@ -42,6 +46,12 @@ class BlockingCommit final : public KvPending {
 
 }  // namespace
 
+struct DurableKvStore::Disk {
+  StoreFiles files;               // the mark: the writer's thread; the paths: constant
+  std::unique_ptr<StoreVfs> vfs;  // any thread; outlives the connections
+  StoreWriter writer;             // the writer's thread
+};
+
 // A reader for as long as this lives.
 class DurableKvStore::Reading {
  public:
@@ -74,26 +84,26 @@ Result<std::unique_ptr<DurableKvStore>> DurableKvStore::open(DurableKvOptions op
   if (!vfs) return std::unexpected(vfs.error());
   Result<StoreWriter> writer = StoreWriter::open(*files, **vfs);
   if (!writer) return std::unexpected(writer.error());
-  std::unique_ptr<DurableKvStore> store(
-      new DurableKvStore(std::move(options), std::move(*files), std::move(*vfs), std::move(*writer)));
+  auto disk = std::make_unique<Disk>(std::move(*files), std::move(*vfs), std::move(*writer));
+  std::unique_ptr<DurableKvStore> store(new DurableKvStore(std::move(options), std::move(disk)));
   const unsigned readers = std::max(store->options_.readers_max, 1u);
   for (unsigned i = 0; i < readers; ++i) {
-    Result<StoreReader> reader = StoreReader::open(store->files_, *store->vfs_);
+    Result<StoreReader> reader = StoreReader::open(store->disk_->files, *store->disk_->vfs);
     if (!reader) return std::unexpected(reader.error());
     store->readers_.push_back(std::make_unique<StoreReader>(std::move(*reader)));
   }
   try {
     store->thread_ = std::thread([raw = store.get()] { raw->run(); });
   } catch (const std::system_error&) {
-    return fail(ErrorCode::kUnavailable, store->files_.folder().string(), "the system gives no thread to write with");
+    return fail(ErrorCode::kUnavailable, store->disk_->files.folder().string(),
+                "the system gives no thread to write with");
   }
   return store;
 }
 
-DurableKvStore::DurableKvStore(DurableKvOptions options, StoreFiles files, std::unique_ptr<StoreVfs> vfs,
-                               StoreWriter writer)
-    : options_(std::move(options)), files_(std::move(files)), vfs_(std::move(vfs)), writer_(std::move(writer)) {
-  stats_.bytes = writer_.bytes();
+DurableKvStore::DurableKvStore(DurableKvOptions options, std::unique_ptr<Disk> disk)
+    : options_(std::move(options)), disk_(std::move(disk)) {
+  stats_.bytes = disk_->writer.bytes();
 }
 
 DurableKvStore::~DurableKvStore() {
@@ -105,8 +115,8 @@ DurableKvStore::~DurableKvStore() {
   if (thread_.joinable()) thread_.join();
   readers_.clear();
   // What cannot be moved now is in the log, and the next one to open the store moves it.
-  if (!vfs_->sync_failed()) (void)writer_.move_log(true);
-  writer_.close();
+  if (!disk_->vfs->sync_failed()) (void)disk_->writer.move_log(true);
+  disk_->writer.close();
 }
 
 // ── Reading ──
@@ -202,7 +212,7 @@ std::optional<Error> DurableKvStore::refuses(const KvPending& pending) const {
   if (queue_.size() < options_.queue_batches_max && queue_bytes_ + pending.bytes_ <= options_.queue_bytes_max) {
     return std::nullopt;
   }
-  return Error{ErrorCode::kLimit, files_.folder().string(),
+  return Error{ErrorCode::kLimit, disk_->files.folder().string(),
                fmt::format("{} batches of {} bytes wait to be written, and no more may: try again later", queue_.size(),
                            queue_bytes_)};
 }
@@ -247,7 +257,7 @@ void DurableKvStore::write(Group& group) {
   Result<> done = transact(group, &outcomes);
   commit_span_ = now() - start;
   if (done) return acknowledge(group, &outcomes);
-  if (group.size() == 1 || vfs_->sync_failed()) return give_up(group, done.error());
+  if (group.size() == 1 || disk_->vfs->sync_failed()) return give_up(group, done.error());
   for (Ref<KvPending>& pending : group) {
     const std::span<const Ref<KvPending>> alone(&pending, 1);
     done = transact(alone, &outcomes);
@@ -266,29 +276,29 @@ Result<> DurableKvStore::transact(std::span<const Ref<KvPending>> group, std::ve
     const std::scoped_lock lock(mutex_);
     if (closed_) return std::unexpected(*closed_);
   }
-  Result<> done = writer_.begin();
+  Result<> done = disk_->writer.begin();
   for (const Ref<KvPending>& pending : group) {
     if (!done) break;
-    Result<Result<KvOutcome>> applied = writer_.apply(pending->batch_, options_.limits);
+    Result<Result<KvOutcome>> applied = disk_->writer.apply(pending->batch_, options_.limits);
     if (applied) {
       outcomes->push_back(std::move(*applied));
     } else {
       done = std::unexpected(applied.error());
     }
   }
-  if (done && writer_.has_changed()) done = writer_.commit();
-  if (!done || !writer_.has_changed()) writer_.rollback();
+  if (done && disk_->writer.has_changed()) done = disk_->writer.commit();
+  if (!done || !disk_->writer.has_changed()) disk_->writer.rollback();
   return done;
 }
 
 void DurableKvStore::acknowledge(std::span<const Ref<KvPending>> group, std::vector<Result<KvOutcome>>* outcomes) {
   // A mark that is not written stays behind, and then finds out less; it never claims too much.
-  if (writer_.has_changed()) (void)files_.write_mark(writer_.sequence());
+  if (disk_->writer.has_changed()) (void)disk_->files.write_mark(disk_->writer.sequence());
   {
     const std::scoped_lock lock(mutex_);
-    stats_.bytes = writer_.bytes();
+    stats_.bytes = disk_->writer.bytes();
     stats_.batches += group.size();
-    stats_.transactions += writer_.has_changed() ? 1 : 0;
+    stats_.transactions += disk_->writer.has_changed() ? 1 : 0;
   }
   for (std::size_t i = 0; i < group.size(); ++i) group[i]->finish(std::move((*outcomes)[i]));
 }
@@ -297,8 +307,8 @@ void DurableKvStore::give_up(std::span<const Ref<KvPending>> group, const Error&
   Error error = why;
   {
     const std::scoped_lock lock(mutex_);
-    if (vfs_->sync_failed() && !closed_) {
-      closed_ = Error{ErrorCode::kIo, files_.folder().string(),
+    if (disk_->vfs->sync_failed() && !closed_) {
+      closed_ = Error{ErrorCode::kIo, disk_->files.folder().string(),
                       fmt::format("the store takes no more writes, as the disk did not confirm one ({}); what it "
                                   "acknowledged before can be read: look after the disk, then start the node again",
                                   why.text)};
@@ -309,8 +319,9 @@ void DurableKvStore::give_up(std::span<const Ref<KvPending>> group, const Error&
 }
 
 void DurableKvStore::keep_log_short() {
-  if (writer_.log_pages() < options_.log_pages_max) return;
-  if (const Result<> moved = writer_.move_log(false); !moved && vfs_->sync_failed()) give_up({}, moved.error());
+  if (disk_->writer.log_pages() < options_.log_pages_max) return;
+  if (const Result<> moved = disk_->writer.move_log(false); !moved && disk_->vfs->sync_failed())
+    give_up({}, moved.error());
 }
 
 }  // namespace rusm::kv

@@ -24,11 +24,10 @@
 #include "base/clock.h"
 #include "base/refcount.h"
 #include "kv/kv_store.h"
-#include "kv/store_files.h"
-#include "kv/store_table.h"
-#include "kv/store_vfs.h"
 
 namespace rusm::kv {
+
+class StoreReader;
 
 struct DurableKvOptions {
   std::filesystem::path folder;  // of the store, made if need be; the one above it must be there
@@ -106,10 +105,11 @@ class DurableKvStore final : public KvStore {
   DurableKvStats stats() const;
 
  private:
+  struct Disk;
   class Reading;
   using Group = std::vector<Ref<KvPending>>;
 
-  DurableKvStore(DurableKvOptions options, StoreFiles files, std::unique_ptr<StoreVfs> vfs, StoreWriter writer);
+  DurableKvStore(DurableKvOptions options, std::unique_ptr<Disk> disk);
   // REQUIRES: mutex_ is held. Why it is not taken.
   std::optional<Error> refuses(const KvPending& pending) const;
 
@@ -124,11 +124,9 @@ class DurableKvStore final : public KvStore {
 
   // Constant after construction.
   const DurableKvOptions options_;
-  StoreFiles files_;
-  std::unique_ptr<StoreVfs> vfs_;  // outlives the connections
+  const std::unique_ptr<Disk> disk_;  // what in it may be used by whom stands there
 
   // The writer's thread.
-  StoreWriter writer_;
   Nanoseconds commit_span_ = 0;  // how long the last commit took
   std::size_t last_group_ = 1;   // how many were in it
 

@@ -16,6 +16,7 @@
 
 #include "base/entropy.h"
 #include "kv/checksum.h"
+#include "kv/store_vfs.h"
 #include "kv/test_folder.h"
 
 namespace rusm::kv {

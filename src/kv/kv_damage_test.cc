@@ -12,6 +12,7 @@
 
 #include "base/entropy.h"
 #include "kv/durable_kv_store.h"
+#include "kv/store_vfs.h"
 #include "kv/test_folder.h"
 
 namespace rusm::kv {

@@ -65,14 +65,15 @@ struct Commit : otp::Waiter {
 // Commits, and waits without a thread. A process that is killed meanwhile has committed or not, as after any crash of
 // its own. The store must outlive the process. Not for a runtime that is deterministic: the store has a thread.
 inline auto commit(otp::Self& self, DurableKvStore& store, KvBatch batch) {
-  return detail::Commit(self, store, std::move(batch));
+  return otp::detail::AwaitableWith<detail::Commit, KvBatch>(self, store, std::move(batch));
 }
 
 inline otp::Task<Result<>> set(otp::Self& self, DurableKvStore& store, std::string bucket, std::string key,
                                std::string value) {
   KvBatch batch;
   batch.writes.push_back({std::move(bucket), std::move(key), std::move(value)});
-  const Result<KvOutcome> outcome = co_await commit(self, store, std::move(batch));
+  auto committed = commit(self, store, std::move(batch));
+  const Result<KvOutcome> outcome = co_await committed;
   co_return outcome ? Result<>() : std::unexpected(outcome.error());
 }
 
@@ -80,7 +81,8 @@ inline otp::Task<Result<>> set(otp::Self& self, DurableKvStore& store, std::stri
 inline otp::Task<Result<bool>> remove(otp::Self& self, DurableKvStore& store, std::string bucket, std::string key) {
   KvBatch batch;
   batch.writes.push_back({std::move(bucket), std::move(key), std::nullopt});
-  const Result<KvOutcome> outcome = co_await commit(self, store, std::move(batch));
+  auto committed = commit(self, store, std::move(batch));
+  const Result<KvOutcome> outcome = co_await committed;
   if (!outcome) co_return std::unexpected(outcome.error());
   co_return outcome->removed != 0;
 }
@@ -92,7 +94,8 @@ inline otp::Task<Result<bool>> compare_and_set(otp::Self& self, DurableKvStore& 
   KvBatch batch;
   batch.expectations.push_back({bucket, key, std::move(expected)});
   batch.writes.push_back({std::move(bucket), std::move(key), std::move(value)});
-  const Result<KvOutcome> outcome = co_await commit(self, store, std::move(batch));
+  auto committed = commit(self, store, std::move(batch));
+  const Result<KvOutcome> outcome = co_await committed;
   if (!outcome) co_return std::unexpected(outcome.error());
   co_return outcome->applied();
 }
