@@ -235,6 +235,26 @@ TEST_F(DurableKvStoreTest, AHalfMadeStoreIsMadeAnew) {
   EXPECT_TRUE(store->set("b", "k", "v"));
 }
 
+TEST_F(DurableKvStoreTest, FoldersMayBeLinks) {
+  namespace fs = std::filesystem;
+  fs::create_directory(tests_.path() / "disk");
+  fs::create_directory_symlink(tests_.path() / "disk", tests_.path() / "link");
+  open_at(tests_.path() / "link" / "store")->set("b", "k", "v").value();
+  fs::create_directory_symlink(tests_.path() / "disk" / "store", folder_);
+  EXPECT_EQ(**open_at(folder_)->get("b", "k"), "v");
+  EXPECT_EQ(**open_at(folder_.string() + "/")->get("b", "k"), "v");
+}
+
+TEST_F(DurableKvStoreTest, NobodyElseMayReadIt) {
+  namespace fs = std::filesystem;
+  fs::create_directory(folder_);
+  const auto store = open_at(folder_);
+  ASSERT_TRUE(store->set("b", "k", "v"));
+  for (const char* name : {"store.db", "store.db-wal", "mark", "lock"}) {
+    EXPECT_EQ(fs::status(folder_ / name).permissions(), fs::perms::owner_read | fs::perms::owner_write) << name;
+  }
+}
+
 TEST_F(DurableKvStoreTest, ABackupIsAStore) {
   const auto store = open_at(folder_);
   for (int i = 0; i < 200; ++i) ASSERT_TRUE(store->set("b", std::to_string(i), std::string(1000, 'x')));

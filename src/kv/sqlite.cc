@@ -98,10 +98,10 @@ std::string_view Statement::bytes(int column) const noexcept {
   return {static_cast<const char*>(data), static_cast<std::size_t>(sqlite3_column_bytes(statement_.get(), column))};
 }
 
-Result<Connection> Connection::open(const std::string& path, const char* vfs, bool create) {
+Result<Connection> Connection::open(const std::string& path, const char* vfs) {
   Connection connection;
   sqlite3* raw = nullptr;
-  const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (create ? SQLITE_OPEN_CREATE : 0);
+  const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX;
   const int code = sqlite3_open_v2(path.c_str(), &raw, flags, vfs);
   connection.database_.reset(raw);
   if (code != SQLITE_OK) {

@@ -57,8 +57,9 @@ class ResetAtEnd {
 // Threads: one at a time.
 class Connection {
  public:
-  // Opens the file through the VFS of that name. Its settings are those of a file that nobody vouches for.
-  static Result<Connection> open(const std::string& path, const char* vfs, bool create);
+  // Opens a file that is there, perhaps empty, through the VFS of that name. Its settings are those of a file that
+  // nobody vouches for.
+  static Result<Connection> open(const std::string& path, const char* vfs);
 
   Result<> execute(const char* sql);
   Result<Statement> prepare(const char* sql);

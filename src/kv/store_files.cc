@@ -46,7 +46,7 @@ std::unexpected<Error> system_error(const fs::path& file, std::string_view doing
 }
 
 Result<Descriptor> open_file(const fs::path& file, int flags) {
-  Descriptor descriptor(::open(file.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, 0600));
+  Descriptor descriptor(::open(file.c_str(), flags | O_CLOEXEC, 0600));
   if (descriptor.get() < 0) return system_error(file, "open it", errno);
   return descriptor;
 }
@@ -71,7 +71,7 @@ Descriptor::~Descriptor() {
 }
 
 Result<> sync_file(const fs::path& file) {
-  const Result<Descriptor> opened = open_file(file, O_RDONLY);
+  const Result<Descriptor> opened = open_file(file, O_RDONLY);  // a folder too
   if (!opened) return std::unexpected(opened.error());
   if (::fsync(opened->get()) != 0) return system_error(file, "make it last on the disk", errno);
   return {};
@@ -101,7 +101,7 @@ Result<StoreFiles> StoreFiles::open(const fs::path& folder) {
   if (failed) return system_error(folder, "find the present folder", failed.value());
   if (!files.folder_.has_filename()) files.folder_ = files.folder_.parent_path();
   if (Result<> made = make_folder(files.folder_); !made) return std::unexpected(made.error());
-  Result<Descriptor> lock = open_file(files.folder_ / "lock", O_RDWR | O_CREAT);
+  Result<Descriptor> lock = open_file(files.folder_ / "lock", O_RDWR | O_CREAT | O_NOFOLLOW);
   if (!lock) return std::unexpected(lock.error());
   files.lock_ = std::move(*lock);
   if (::flock(files.lock_.get(), LOCK_EX | LOCK_NB) != 0) {
@@ -111,7 +111,7 @@ Result<StoreFiles> StoreFiles::open(const fs::path& folder) {
     }
     return system_error(files.folder_ / "lock", "lock it", errno);
   }
-  Result<Descriptor> mark = open_file(files.folder_ / "mark", O_RDWR | O_CREAT);
+  Result<Descriptor> mark = open_file(files.folder_ / "mark", O_RDWR | O_CREAT | O_NOFOLLOW);
   if (!mark) return std::unexpected(mark.error());
   files.mark_ = std::move(*mark);
   return files;
@@ -156,6 +156,13 @@ Result<> StoreFiles::check_header() const {
     return fail(ErrorCode::kCorrupt, path, fmt::format("the header of the file is damaged: {}", kRestore));
   }
   return {};
+}
+
+Result<> StoreFiles::start_new() {
+  std::error_code ignored;
+  for (const char* suffix : {"", "-journal", "-wal"}) fs::remove(new_path() + suffix, ignored);
+  const Result<Descriptor> made = open_file(new_path(), O_RDWR | O_CREAT | O_EXCL);
+  return made ? Result<>() : std::unexpected(made.error());
 }
 
 Result<> StoreFiles::publish_new() {

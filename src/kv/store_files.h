@@ -50,6 +50,8 @@ class StoreFiles {
   Result<bool> has_store() const;
   // kInvalid: no store, or one of another version. kCorrupt: too short for one.
   Result<> check_header() const;
+  // Makes an empty file at new_path(), which only this user may read; removes what an earlier attempt left there.
+  Result<> start_new();
   // Gives the file that was made at new_path() its name, for good.
   Result<> publish_new();
 

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <filesystem>
 #include <utility>
 
 namespace rusm::kv {
@@ -54,10 +53,9 @@ Result<> check_tables(Connection& connection, const std::string& path) {
 // Under another name first: a file with the right name is always a whole store.
 Result<> make_store(StoreFiles& files, const StoreVfs& vfs) {
   const std::string path = files.new_path();
-  std::error_code ignored;
-  for (const char* suffix : {"", "-journal", "-wal"}) std::filesystem::remove(path + suffix, ignored);
+  if (Result<> started = files.start_new(); !started) return started;
   {
-    Result<Connection> connection = Connection::open(path, vfs.name(), true);
+    Result<Connection> connection = Connection::open(path, vfs.name());
     if (!connection) return std::unexpected(connection.error());
     const std::string sql = fmt::format(
         "begin; {}; {}; insert into state values(1, 0, 0); pragma application_id = {}; "
@@ -74,7 +72,7 @@ Result<> make_store(StoreFiles& files, const StoreVfs& vfs) {
 // ── StoreReader ──
 
 Result<StoreReader> StoreReader::open(const StoreFiles& files, const StoreVfs& vfs) {
-  Result<Connection> connection = Connection::open(files.main_path(), vfs.name(), false);
+  Result<Connection> connection = Connection::open(files.main_path(), vfs.name());
   if (!connection) return std::unexpected(connection.error());
   StoreReader reader(std::move(*connection));
   if (Result<> set = reader.connection_.execute("pragma cache_size = -4096"); !set) return std::unexpected(set.error());
@@ -160,7 +158,7 @@ Result<StoreWriter> StoreWriter::open(StoreFiles& files, const StoreVfs& vfs) {
     if (Result<> made = make_store(files, vfs); !made) return std::unexpected(made.error());
   }
   if (Result<> header = files.check_header(); !header) return std::unexpected(header.error());
-  Result<Connection> connection = Connection::open(files.main_path(), vfs.name(), false);
+  Result<Connection> connection = Connection::open(files.main_path(), vfs.name());
   if (!connection) return std::unexpected(connection.error());
   StoreWriter writer(std::move(*connection));
   if (Result<> loaded = writer.load(files); !loaded) {
