@@ -1,4 +1,4 @@
-// Address: where a TCP connection comes from or goes to.
+// Address: where a connection or a datagram comes from or goes to.
 #pragma once
 
 #include <sys/socket.h>
@@ -25,6 +25,11 @@ class Address {
   // Fills `system`; returns how many bytes of it are used.
   socklen_t to_system(sockaddr_storage* system) const noexcept;
   std::uint16_t port() const noexcept { return port_; }
+  Address with_port(std::uint16_t port) const noexcept {
+    Address address = *this;
+    address.port_ = port;
+    return address;
+  }
   bool is_ipv6() const noexcept { return ipv6_; }
   // The bytes of an IPv6 address, or of an IPv4 one mapped into IPv6.
   const std::array<std::uint8_t, 16>& ip() const noexcept { return ip_; }

@@ -72,7 +72,6 @@ struct ArrivalAwait;
 class Connection {
  public:
   static constexpr std::size_t kReadBytes = 16 << 10;  // that one read gives at most
-  static constexpr std::int32_t kIoCost = 20;          // reductions of one wait: a system call takes that much time
 
   Connection() = default;  // closed
   explicit Connection(std::unique_ptr<Stream> stream, std::unique_ptr<Lease> lease = nullptr)

@@ -2,37 +2,17 @@
 #pragma once
 
 #include "net/connection.h"
+#include "net/timed_await.h"
 
 namespace rusm::net::detail {
 
-// step() tries what can be done now: true when that was all, false when it has to wait. It is called by its process
-// only, so nothing that is pending refers to the frame in which this lies.
 template <class Op, otp::Step kStep>
-struct IoAwait : otp::detail::Await {
-  IoAwait(otp::Self& s, Connection& c, Nanoseconds span) noexcept : Await(s), connection(c), until(span) {
+struct IoAwait : TimedAwait<Op, kStep> {
+  IoAwait(otp::Self& s, Connection& c, Nanoseconds span) noexcept : TimedAwait<Op, kStep>(s, span), connection(c) {
     connection.set_owner(s.pid());
-    ready = [](otp::Waiter& waiter, otp::Process&) noexcept { return static_cast<Op&>(waiter).look(); };
   }
-  bool await_ready() noexcept {
-    return self.charge(Connection::kIoCost) && !self.exit_pending() && static_cast<Op&>(*this).step();
-  }
-  void await_suspend(std::coroutine_handle<> h) noexcept {
-    if (until != kNever) {
-      until = deadline_after(self.runtime().clock().now(), until);
-      self.wake_at(until);
-    }
-    look_in_time();
-    suspend(h, kStep, !self.charge(0));
-  }
-  bool look() noexcept {
-    if (static_cast<Op&>(*this).step()) return true;
-    look_in_time();
-    timed_out = passed(until);
-    return timed_out;
-  }
-  void look_in_time() noexcept {
-    const Nanoseconds at = connection.is_open() ? connection.stream()->look_again_at() : kNever;
-    if (at != kNever) self.wake_at(at);
+  Nanoseconds look_again_at() const noexcept {
+    return connection.is_open() ? connection.stream()->look_again_at() : kNever;
   }
   // What `io` means for a wait: true when it is over.
   bool over(Io io) noexcept {
@@ -42,12 +22,10 @@ struct IoAwait : otp::detail::Await {
     return failed;
   }
   std::unexpected<NetError> error() const noexcept {
-    return std::unexpected(NetError{timed_out ? NetFailure::kTimeout : failure, connection.peer()});
+    return std::unexpected(NetError{this->timed_out ? NetFailure::kTimeout : failure, connection.peer()});
   }
 
   Connection& connection;
-  Nanoseconds until;  // a span; once it waits, a point in time
-  bool timed_out = false;
   bool failed = false;
   NetFailure failure = NetFailure::kBroken;
 };

@@ -1,0 +1,157 @@
+#include "net/resolve.h"
+
+#include <netdb.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <memory>
+#include <utility>
+
+#include "otp/match.h"
+
+namespace rusm::net {
+namespace {
+
+constexpr std::size_t kHostBytesMax = 253;  // of a name in DNS
+
+struct FreeList {
+  void operator()(addrinfo* list) const noexcept { freeaddrinfo(list); }
+};
+
+std::unexpected<Error> unresolved(const std::string& host, int error, int error_number) {
+  switch (error) {
+    case EAI_NONAME:
+    case EAI_NODATA:
+      return fail(ErrorCode::kNotFound, host, "there is no host of this name: check how it is written");
+    case EAI_AGAIN:
+      return fail(ErrorCode::kUnavailable, host, "the name servers do not answer: check the network and resolv.conf");
+    case EAI_MEMORY:
+      return fail(ErrorCode::kLimit, host, "no memory to look the name up");
+    case EAI_SYSTEM:
+      return fail(error_number == EMFILE || error_number == ENFILE ? ErrorCode::kLimit : ErrorCode::kIo, host,
+                  "cannot be looked up: " + errno_text(error_number));
+    default:
+      return fail(ErrorCode::kUnavailable, host, std::string("cannot be looked up: ") + gai_strerror(error));
+  }
+}
+
+// The address that `host` spells out, if it is one.
+std::optional<Address> literal(const std::string& host, std::uint16_t port) {
+  const std::string text = host.contains(':') ? "[" + host + "]" : host;
+  Result<Address> address = Address::parse(text + ":" + std::to_string(port));
+  if (!address) return std::nullopt;
+  return *address;
+}
+
+struct Question {};
+using Answer = Result<std::vector<Address>>;
+
+// Looks one name up for whoever asks, who may lose patience.
+otp::Routine answer_one(otp::Self& self, std::string host, std::uint16_t port, LookUp look_up) {
+  const otp::Message question = co_await otp::receive(self);
+  Answer answer = co_await otp::blocking(self, [&] { return look_up(host, port); });
+  if (answer && answer->size() > kAddressesMax) answer->resize(kAddressesMax);
+  if (question.is_request()) self.reply(question.reply_to(), otp::Message::local(std::move(answer)));
+}
+
+}  // namespace
+
+Result<Endpoint> Endpoint::parse(std::string_view text) {
+  const auto wrong = [&] {
+    return fail(ErrorCode::kInvalid, std::string(text), "expected a host and a port, such as example.com:443");
+  };
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos) return wrong();
+  Endpoint endpoint;
+  const std::string_view digits = text.substr(colon + 1);
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), endpoint.port);
+  if (error != std::errc() || end != digits.data() + digits.size()) return wrong();
+  std::string_view host = text.substr(0, colon);
+  if (host.starts_with('[') && host.ends_with(']')) {
+    host = host.substr(1, host.size() - 2);
+  } else if (host.contains(':')) {
+    return wrong();
+  }
+  if (host.empty() || host.size() > kHostBytesMax) return wrong();
+  endpoint.host = host;
+  return endpoint;
+}
+
+std::string Endpoint::to_string() const {
+  return (host.contains(':') ? "[" + host + "]" : host) + ":" + std::to_string(port);
+}
+
+Result<std::vector<Address>> look_up_in_system(std::string host, std::uint16_t port) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_ADDRCONFIG;
+  addrinfo* found = nullptr;
+  errno = 0;
+  const int error = getaddrinfo(host.c_str(), nullptr, &hints, &found);
+  const int error_number = errno;
+  const std::unique_ptr<addrinfo, FreeList> list(found);
+  if (error != 0) return unresolved(host, error, error_number);
+  std::vector<Address> addresses;
+  for (const addrinfo* at = found; at != nullptr; at = at->ai_next) {
+    sockaddr_storage system{};
+    std::memcpy(&system, at->ai_addr, std::min<std::size_t>(at->ai_addrlen, sizeof(system)));
+    const Address address = Address::from_system(system).with_port(port);
+    if (std::ranges::find(addresses, address) == addresses.end()) addresses.push_back(address);
+  }
+  if (addresses.empty()) return unresolved(host, EAI_NONAME, 0);
+  return addresses;
+}
+
+otp::Task<Result<std::vector<Address>>> resolve(otp::Self& self, std::string host, std::uint16_t port,
+                                                Nanoseconds timeout) {
+  return resolve(self, std::move(host), port, timeout, look_up_in_system);
+}
+
+otp::Task<Result<std::vector<Address>>> resolve(otp::Self& self, std::string host, std::uint16_t port,
+                                                Nanoseconds timeout, LookUp look_up) {
+  if (const std::optional<Address> address = literal(host, port)) co_return std::vector{*address};
+  if (host.empty() || host.size() > kHostBytesMax || host.contains('\0')) {
+    co_return fail(ErrorCode::kInvalid, host.substr(0, kHostBytesMax), "no name of a host");
+  }
+  const otp::Pid helper = self.runtime().spawn(answer_one, host, port, look_up);
+  auto answer = co_await otp::call(self, helper, otp::Message::of(Question()), timeout);
+  if (!answer) {
+    self.exit(helper, otp::ExitReason::Kind::kKill);
+    if (answer.error().kind() == otp::ExitReason::Kind::kTimeout) {
+      co_return fail(ErrorCode::kTimeout, host, "was not looked up in time: check the network and resolv.conf");
+    }
+    co_return fail(ErrorCode::kUnavailable, host, "cannot be looked up: " + answer.error().to_string());
+  }
+  co_return std::move(*answer->get_if<Answer>());
+}
+
+otp::Task<Result<Connection>> connect(otp::Self& self, Transport& transport, std::string endpoint,
+                                      Nanoseconds timeout) {
+  return connect(self, transport, std::move(endpoint), timeout, look_up_in_system);
+}
+
+otp::Task<Result<Connection>> connect(otp::Self& self, Transport& transport, std::string endpoint, Nanoseconds timeout,
+                                      LookUp look_up) {
+  const Clock& clock = self.runtime().clock();
+  const Nanoseconds until = deadline_after(clock.now(), timeout);
+  const Result<Endpoint> there = Endpoint::parse(endpoint);
+  if (!there) co_return std::unexpected(there.error());
+  Result<std::vector<Address>> addresses = co_await resolve(self, there->host, there->port, timeout, look_up);
+  if (!addresses) co_return std::unexpected(std::move(addresses.error()));
+  Error last{ErrorCode::kNotFound, endpoint, "has no address"};
+  for (std::size_t i = 0; i < addresses->size(); ++i) {
+    const auto rest = static_cast<Nanoseconds>(addresses->size() - i);
+    const Nanoseconds left = until == kNever ? kNever : std::max<Nanoseconds>(until - clock.now(), 0);
+    Result<Connection> connection =
+        co_await connect(self, transport, (*addresses)[i], there->host, left == kNever ? kNever : left / rest);
+    if (connection) co_return connection;
+    last = std::move(connection.error());
+  }
+  last.where = endpoint + " (" + last.where + ")";
+  co_return std::unexpected(std::move(last));
+}
+
+}  // namespace rusm::net
