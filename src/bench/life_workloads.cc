@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <fstream>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -12,6 +11,7 @@
 #include "base/histogram.h"
 #include "bench/bench_node.h"
 #include "bench/gate.h"
+#include "bench/resident.h"
 #include "otp/routine.h"
 
 namespace rusm::bench {
@@ -62,13 +62,6 @@ constexpr int kIdle = 1'000'000;
 Routine waits(Self& self, std::atomic<int>* waiting) {
   waiting->fetch_add(1, std::memory_order_relaxed);
   co_await receive(self);
-}
-
-std::uint64_t resident_bytes() {
-  std::uint64_t pages = 0;
-  std::ifstream file("/proc/self/statm");
-  file >> pages >> pages;
-  return pages * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
 // ── Timers ──

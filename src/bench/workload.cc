@@ -13,6 +13,7 @@
 #include "bench/http_workloads.h"
 #include "bench/life_workloads.h"
 #include "bench/store_workloads.h"
+#include "bench/net_workloads.h"
 #include "bench/supervisor_workloads.h"
 
 namespace rusm::bench {
@@ -99,6 +100,10 @@ const std::vector<Workload>& workloads() {
       {"timers-cancel", "timers of a minute, set and cancelled", timers_cancel},
       {"whereis", "look-ups of names by two processes", whereis},
       {"fairness", "round trips of a pair beside four endless loops of ready awaits", fairness},
+      {"tcp-echo", "echoes of 64 bytes on 64 connections, a process each; rusm_tcp_load is the client", tcp_echo},
+      {"connection-storm", "connections that are accepted, answered with a byte and closed, 64 at a time",
+       connection_storm},
+      {"connection-scale", "memory of this process for each idle connection and its process", connection_scale},
       {"component-spawn", "instances of a component that start, write to their memory and end", component_spawn},
       {"module-spawn", "the same with a core module", module_spawn},
       {"http", "requests to a component (--component), a fresh instance each; wrk -t1 -c64 is the client", http},
