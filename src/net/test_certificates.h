@@ -1,7 +1,6 @@
 // For net's tests: authorities, certificates and keys in a folder of their own. Not part of the library.
 #pragma once
 
-#include <gtest/gtest.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
