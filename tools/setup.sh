@@ -33,12 +33,13 @@ libtomlplusplus-dev       reads rusm.toml
 libcli11-dev              command line
 libfmt-dev                text formatting
 nlohmann-json3-dev        JSON
-libssl-dev                cryptography
+libssl-dev                TLS, cryptography
 libsqlite3-dev            durable store
 libgtest-dev              tests
 libgmock-dev              tests
 python3                   end-to-end tests
-curl                      end-to-end tests
+curl                      end-to-end tests, and TLS tests
+openssl                   TLS tests
 ca-certificates           downloads over TLS
 '
 readonly packages_rust='

@@ -15,8 +15,7 @@ Accepting::Accepting(otp::Self& self, std::unique_ptr<Acceptor> acceptor, Ref<Co
   acceptor_->set_owner(self.pid());
 }
 
-Accepting::Outcome Accepting::accept_some(
-    const std::function<void(std::unique_ptr<Stream>, std::unique_ptr<Lease>)>& start) {
+Accepting::Outcome Accepting::accept_some(const Start& start) {
   for (int i = 0; i < kInARow; ++i) {
     if (connections_->count() >= connections_max_) {
       connections_->set_starved(true);
@@ -41,7 +40,7 @@ Accepting::Outcome Accepting::accept_some(
   return Outcome::kBusy;
 }
 
-Accepting::Turn Accepting::turn(const std::function<void(std::unique_ptr<Stream>, std::unique_ptr<Lease>)>& start) {
+Accepting::Turn Accepting::turn(const Start& start) {
   const Outcome outcome = accept_some(start);
   const bool first = outcome != std::exchange(last_, outcome);
   if (outcome == Outcome::kExhausted) {

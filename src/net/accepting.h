@@ -31,16 +31,18 @@ class Accepting {
     bool first;  // kFull, kExhausted: it was not so in the turn before
   };
 
+  using Start = std::function<void(std::unique_ptr<Stream>, std::unique_ptr<Lease>)>;
+
   // Takes the acceptor over for the process that calls.
   Accepting(otp::Self& self, std::unique_ptr<Acceptor> acceptor, Ref<Connections> connections,
             std::size_t connections_max);
 
   // Accepts what is there.
-  Turn turn(const std::function<void(std::unique_ptr<Stream>, std::unique_ptr<Lease>)>& start);
+  Turn turn(const Start& start);
   const Address& local() const noexcept { return acceptor_->local(); }
 
  private:
-  Outcome accept_some(const std::function<void(std::unique_ptr<Stream>, std::unique_ptr<Lease>)>& start);
+  Outcome accept_some(const Start& start);
 
   const Clock& clock_;
   const std::unique_ptr<Acceptor> acceptor_;

@@ -28,10 +28,7 @@ class Listener {
   ~Listener() { connections_->exit_all(otp::ExitReason::Kind::kKill); }
 
   Accepting::Turn turn() {
-    const Accepting::Turn turn = accepting_->turn([this](auto stream, auto lease) {
-      ++status_.accepted;
-      if (!start_(self_.runtime(), Connection(std::move(stream), std::move(lease)))) ++status_.refused;
-    });
+    const Accepting::Turn turn = accepting_->turn(take_over_);
     if (turn.first && turn.outcome == Accepting::Outcome::kFull) {
       ++status_.full;
       complain("as many connections as are allowed: accepting pauses until one ends");
@@ -78,6 +75,10 @@ class Listener {
   otp::Self& self_;
   const Ref<Connections> connections_;
   const StartConnection start_;
+  const Accepting::Start take_over_ = [this](std::unique_ptr<Stream> stream, std::unique_ptr<Lease> lease) {
+    ++status_.accepted;
+    if (!start_(self_.runtime(), Connection(std::move(stream), std::move(lease)))) ++status_.refused;
+  };
   std::optional<Accepting> accepting_;
   ListenerStatus status_;
   Nanoseconds next_log_ = 0;

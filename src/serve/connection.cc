@@ -13,10 +13,11 @@ constexpr int kStepsMax = 32;                    // in one turn; then others run
 
 }  // namespace
 
-otp::Routine serve_connection(otp::Self& self, std::unique_ptr<Lease> lease, std::unique_ptr<net::Stream> stream) {
+otp::Routine serve_connection(otp::Self& self, Ref<ServerCore> core, std::unique_ptr<net::Lease> lease,
+                              std::unique_ptr<net::Stream> stream) {
   lease->set_process(self.pid());
   stream->set_owner(self.pid());
-  Connection connection(self, lease->core(), std::move(stream));
+  Connection connection(self, *core, std::move(stream));
   for (;;) {
     const Connection::Turn turn = connection.turn();
     switch (turn.next) {

@@ -39,7 +39,8 @@
 namespace rusm::serve {
 
 // The body of a connection's process.
-otp::Routine serve_connection(otp::Self& self, std::unique_ptr<Lease> lease, std::unique_ptr<net::Stream> stream);
+otp::Routine serve_connection(otp::Self& self, Ref<ServerCore> core, std::unique_ptr<net::Lease> lease,
+                              std::unique_ptr<net::Stream> stream);
 
 // Threads: its process.
 class Connection {

@@ -1,8 +1,8 @@
 #include "serve/server.h"
 
-#include <algorithm>
 #include <utility>
 
+#include "net/accepting.h"
 #include "otp/routine.h"
 #include "serve/connection.h"
 #include "serve/server_core.h"
@@ -10,66 +10,33 @@
 namespace rusm::serve {
 namespace {
 
-constexpr int kAcceptsInARow = 64;
-constexpr Nanoseconds kBackOffMin = 10 * kMillisecond;
-constexpr Nanoseconds kBackOffMax = kSecond;
 constexpr Nanoseconds kKillPoll = 5 * kMillisecond;
 
-enum class Accepting : std::uint8_t { kBlocked, kPaused, kBusy, kClosed };
-
-// Accepts what is there, and starts its processes.
-Accepting accept_some(otp::Runtime& runtime, const Ref<ServerCore>& core, net::Acceptor& acceptor, bool paused) {
-  for (int i = 0; i < kAcceptsInARow; ++i) {
-    if (core->connections() >= core->options().connections_max) {
-      if (!paused) core->count(Count::kConnectionsFull);
-      return Accepting::kPaused;
-    }
-    auto stream = acceptor.try_accept();
-    if (!stream) {
-      switch (stream.error()) {
-        case net::AcceptFailure::kWouldBlock:
-          return Accepting::kBlocked;
-        case net::AcceptFailure::kClosed:
-          return Accepting::kClosed;
-        case net::AcceptFailure::kExhausted:
-          if (!paused) {
-            core->count(Count::kAcceptExhausted);
-            if (Log* log = runtime.log()) log->warn("serve", "out of file descriptors or memory: accepting pauses");
-          }
-          return Accepting::kPaused;
-      }
-    }
-    core->count(Count::kConnections);
-    // When no process is to be had the stream is closed with its frame.
-    (void)runtime.spawn(serve_connection, std::make_unique<Lease>(core), std::move(*stream));
-    paused = false;
-  }
-  return Accepting::kBusy;
+void note_pause(otp::Runtime& runtime, ServerCore& core, net::Accepting::Outcome outcome) {
+  if (outcome == net::Accepting::Outcome::kFull) core.count(Count::kConnectionsFull);
+  if (outcome != net::Accepting::Outcome::kExhausted) return;
+  core.count(Count::kAcceptExhausted);
+  if (Log* log = runtime.log()) log->warn("serve", "out of file descriptors or memory: accepting pauses");
 }
 
-// Accepts connections until the server drains. When there is no room for more it tries again after a while, and as
-// soon as a connection ends.
+// Accepts connections until the server drains.
 otp::Routine accept_connections(otp::Self& self, Ref<ServerCore> core, std::unique_ptr<net::Acceptor> acceptor) {
   self.set_label("acceptor");
-  core->set_acceptor(self.pid());
-  acceptor->set_owner(self.pid());
-  Nanoseconds back_off = 0;
+  net::Accepting accepting(self, std::move(acceptor), core->connections(), core->options().connections_max);
+  const net::Accepting::Start start = [&](std::unique_ptr<net::Stream> stream, std::unique_ptr<net::Lease> lease) {
+    core->count(Count::kConnections);
+    // When no process is to be had the stream is closed with its frame.
+    (void)self.runtime().spawn(serve_connection, core, std::move(lease), std::move(stream));
+  };
   while (!core->draining()) {
-    const Accepting outcome = accept_some(self.runtime(), core, *acceptor, back_off != 0);
-    if (outcome == Accepting::kClosed) break;
-    if (outcome == Accepting::kBusy) {
+    const net::Accepting::Turn turn = accepting.turn(start);
+    if (turn.outcome == net::Accepting::Outcome::kClosed) break;
+    if (turn.first) note_pause(self.runtime(), *core, turn.outcome);
+    if (turn.outcome == net::Accepting::Outcome::kBusy) {
       co_await otp::yield(self);
-      continue;
+    } else {
+      co_await otp::news(self, turn.wait_until);
     }
-    if (outcome == Accepting::kBlocked) {
-      core->set_starved(false);
-      back_off = 0;
-      co_await otp::news(self);
-      continue;
-    }
-    core->set_starved(true);
-    back_off = std::clamp(2 * back_off, kBackOffMin, kBackOffMax);
-    co_await otp::news(self, deadline_after(self.runtime().clock().now(), back_off));
   }
 }
 
@@ -114,7 +81,7 @@ ServeCounters Server::counters() const noexcept {
 }
 
 std::size_t Server::connections() const noexcept {
-  return core_->connections();
+  return core_->connections()->count();
 }
 
 std::uint32_t Server::requests_in_flight() const noexcept {
@@ -127,15 +94,15 @@ void Server::begin_drain() {
 
 bool Server::drain(Nanoseconds timeout) {
   begin_drain();
-  if (core_->wait_until_empty(timeout)) return true;
+  if (core_->connections()->wait_until_empty(timeout)) return true;
   do {
     kill();
-  } while (!core_->wait_until_empty(kKillPoll));
+  } while (!core_->connections()->wait_until_empty(kKillPoll));
   return false;
 }
 
 void Server::kill() {
-  core_->kill_connections();
+  core_->connections()->exit_all(otp::ExitReason::Kind::kKill);
 }
 
 }  // namespace rusm::serve

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
 #include <utility>
 
 #include "serve/http1_writer.h"
@@ -23,34 +22,13 @@ std::string_view name_of(Count what) noexcept {
   return kCountNames[static_cast<std::size_t>(what)];
 }
 
-Lease::Lease(Ref<ServerCore> core) : core_(std::move(core)) {
-  const std::scoped_lock lock(core_->mutex_);
-  core_->live_.push_back(*this);
-  core_->connections_.fetch_add(1, std::memory_order_acq_rel);
-}
-
-Lease::~Lease() {
-  ServerCore& core = *core_;
-  {
-    const std::scoped_lock lock(core.mutex_);
-    core.live_.erase(core.live_.iterator_to(*this));
-    core.connections_.fetch_sub(1, std::memory_order_acq_rel);
-    core.ended_.notify_all();
-  }
-  if (core.starved_.load()) core.runtime_.wake(otp::Pid::from_raw(core.acceptor_.load(std::memory_order_acquire)));
-}
-
-void Lease::set_process(otp::Pid pid) {
-  const std::scoped_lock lock(core_->mutex_);
-  pid_ = pid;
-}
-
 ServerCore::ServerCore(otp::Runtime& runtime, ServeOptions options, Router router, std::vector<Handler> handlers)
     : runtime_(runtime),
       options_(std::move(options)),
       router_(std::move(router)),
       handlers_(std::move(handlers)),
       id_seed_(runtime.entropy().next_u64()),
+      connections_(make_ref<net::Connections>(runtime)),
       admission_(runtime, options_.admission),
       locals_(runtime.workers() + 1) {
   for (const auto& [name, value] : options_.headers) extra_headers_ += fmt::format("{}: {}\r\n", name, value);
@@ -91,21 +69,9 @@ ServeCounters ServerCore::counters() const noexcept {
 }
 
 void ServerCore::begin_drain() {
-  draining_.store(true, std::memory_order_release);
-  runtime_.wake(otp::Pid::from_raw(acceptor_.load(std::memory_order_acquire)));
-  const std::scoped_lock lock(mutex_);
-  for (const Lease& lease : live_) runtime_.wake(lease.pid_);
-}
-
-void ServerCore::kill_connections() {
-  const std::scoped_lock lock(mutex_);
-  for (const Lease& lease : live_) runtime_.exit(lease.pid_, otp::ExitReason::Kind::kKill);
-}
-
-bool ServerCore::wait_until_empty(Nanoseconds timeout) {
-  std::unique_lock lock(mutex_);
-  return ended_.wait_for(lock, std::chrono::nanoseconds(std::min(timeout, 24 * 3600 * kSecond)),
-                         [this] { return live_.empty(); });
+  draining_.store(true, std::memory_order_release);  // partner: draining
+  connections_->wake_listener();
+  connections_->wake_all();
 }
 
 }  // namespace rusm::serve

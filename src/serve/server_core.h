@@ -3,14 +3,12 @@
 
 #include <array>
 #include <atomic>
-#include <boost/intrusive/list.hpp>
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "net/connections.h"
 #include "otp/runtime.h"
 #include "serve/admission.h"
 #include "serve/counters.h"
@@ -18,28 +16,6 @@
 #include "serve/router.h"
 
 namespace rusm::serve {
-
-class ServerCore;
-
-// One live connection, from accept to the end of its process. Threads: its process, except for what says otherwise.
-class Lease {
- public:
-  explicit Lease(Ref<ServerCore> core);
-  ~Lease();
-  Lease(const Lease&) = delete;
-  Lease& operator=(const Lease&) = delete;
-
-  ServerCore& core() const noexcept { return *core_; }
-  // Says who serves it, so that it can be woken and killed.
-  void set_process(otp::Pid pid);
-
- private:
-  friend class ServerCore;
-  using Hook = boost::intrusive::list_member_hook<>;
-  const Ref<ServerCore> core_;
-  otp::Pid pid_;  // guarded by the core's mutex
-  Hook hook_;     // guarded by the core's mutex
-};
 
 // Threads: any thread.
 class ServerCore final : public RefCounted {
@@ -71,21 +47,13 @@ class ServerCore final : public RefCounted {
   void count(Count what) noexcept;
   ServeCounters counters() const noexcept;
 
-  std::size_t connections() const noexcept { return connections_.load(std::memory_order_acquire); }
+  // The live connections.
+  const Ref<net::Connections>& connections() const noexcept { return connections_; }
   // True once the server shuts down: no new requests are taken.
   bool draining() const noexcept { return draining_.load(std::memory_order_acquire); }
-  void set_acceptor(otp::Pid pid) noexcept { acceptor_.store(pid.raw(), std::memory_order_release); }
-  // The acceptor wants to be woken when a connection ends.
-  void set_starved(bool on) noexcept { starved_.store(on); }
-
   void begin_drain();
-  void kill_connections();
-  // False when connections are left after `timeout` ns. Blocks: not for workers.
-  bool wait_until_empty(Nanoseconds timeout);
 
  private:
-  friend class Lease;
-
   // One for each worker.
   struct alignas(64) Local {
     std::array<std::atomic<std::uint64_t>, kCounts> counts{};
@@ -93,7 +61,6 @@ class ServerCore final : public RefCounted {
     Nanoseconds date_second = -1;
     std::string date;
   };
-  using Live = boost::intrusive::list<Lease, boost::intrusive::member_hook<Lease, Lease::Hook, &Lease::hook_>>;
 
   Local& local() noexcept { return locals_[runtime_.current_worker()]; }
 
@@ -104,18 +71,12 @@ class ServerCore final : public RefCounted {
   const std::vector<Handler> handlers_;
   std::string extra_headers_;
   const std::uint64_t id_seed_;
+  const Ref<net::Connections> connections_;
 
   Admission admission_;
   std::vector<Local> locals_;  // the last is for callers that are no worker
   std::atomic<std::uint64_t> ids_{0};
-  std::atomic<std::uint64_t> acceptor_{0};
-  std::atomic<std::size_t> connections_{0};
   std::atomic<bool> draining_{false};
-  std::atomic<bool> starved_{false};
-
-  std::mutex mutex_;
-  std::condition_variable ended_;
-  Live live_;  // guarded by mutex_
 };
 
 }  // namespace rusm::serve
