@@ -54,7 +54,7 @@ function(rusm_public_headers room)
   set(script ${PROJECT_SOURCE_DIR}/cmake/public_headers.cmake)
   add_custom_command(OUTPUT ${outputs}
     COMMAND ${CMAKE_COMMAND} -DOUT=${out}/${room} "-DROOMS=${RUSM_ROOMS}" -P ${script} ${public}
-    DEPENDS ${public} ${script} VERBATIM)
+    DEPENDS ${public} ${script} COMMENT "Public headers of ${room}" VERBATIM)
   add_custom_target(rusm_${room}_public DEPENDS ${outputs})
   add_dependencies(rusm_${room} rusm_${room}_public)
   if(NOT PROJECT_IS_TOP_LEVEL)
