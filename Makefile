@@ -5,15 +5,19 @@ JOBS ?= $(shell nproc)
 CONFIG ?= examples/hello/rusm.toml
 ROUNDS ?= 5
 SECONDS ?= 2
+PREFIX ?= /usr/local
 SOAK_SECONDS ?= 300
 SOAK_SEEDS ?= 3000000
 SOAK_KILLS ?= 5000
 
-.PHONY: help run build test bench check format soak clean setup
+.PHONY: help run build install install-libraries docs test bench check format soak clean setup
 
 help:
 	@echo 'make run       build, then serve examples/hello on http://127.0.0.1:8080 (CONFIG=path/to/rusm.toml for another)'
 	@echo 'make build     the release binary: build/release/rusm'
+	@echo 'make install   build the program and the C++ libraries, and install them: PREFIX=$(PREFIX)'
+	@echo '               install-libraries: those alone, for which no Rust is needed'
+	@echo 'make docs      the reference of the libraries: build/docs/api/index.html'
 	@echo 'make test      build and run all tests'
 	@echo 'make bench     measure, side by side with the peers in bench/peers; WORKLOADS="spawn ring" ROUNDS=5 SECONDS=2'
 	@echo 'make check     formatting, linters, and the tests under AddressSanitizer and ThreadSanitizer'
@@ -34,6 +38,21 @@ build: build/release/build.ninja
 	cmake --build build/release -j $(JOBS) --target rusm rusm_tcp_load guest_hello guest_hello_rust
 	@mkdir -p examples/hello/wasm
 	@cp -u build/release/guests/hello.wasm build/release/guests/hello-rust.wasm examples/hello/wasm/
+
+install: build
+	cmake --build build/release -j $(JOBS) --target rusm_libraries
+	cmake --install build/release --prefix $(PREFIX)
+
+install-libraries:
+	@tools/setup.sh libraries
+	@cmake --preset libraries
+	cmake --build build/libraries -j $(JOBS)
+	cmake --install build/libraries --prefix $(PREFIX)
+
+docs:
+	@tools/setup.sh libraries docs
+	@cmake --preset libraries
+	cmake --build build/libraries --target rusm_docs
 
 run: build
 	@exec build/release/rusm serve --config $(CONFIG)

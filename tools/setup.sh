@@ -3,6 +3,7 @@
 # root), finds Rust or installs Debian's, and downloads what cargo needs, so that later builds need no network.
 #
 #   tools/setup.sh [bench] [check]     with what `make bench` or `make check` need besides
+#   tools/setup.sh libraries [docs]    only what the C++ libraries need (base, otp, net, kv), or their reference too
 #
 # Run again it only looks, which takes a moment. RUSM_SETUP=skip skips it all, for machines that are set up by hand.
 set -euo pipefail
@@ -12,26 +13,28 @@ readonly cache=${RUSM_CACHE_DIR:-$HOME/.cache/rusm}
 readonly disk_mb_needed=8000
 
 # Package, and what it is for.
-readonly packages_base='
+readonly packages_libraries='
 clang-22                  compiles RUSM, and guests written in C++
+cmake                     build system
+ninja-build               build system
+g++                       C++ library of the system; tests of the package
+libc6-dev                 C library of the system
+libboost1.81-dev          header-only helpers
+libmimalloc-dev           memory allocator
+libfmt-dev                text formatting
+'
+readonly packages_base='
 lld-22                    links guests
 libclang-rt-22-dev        sanitizers and coverage
 libc++-22-dev-wasm32      C++ library for guests
 libclang-rt-22-dev-wasm32 compiler support for guests
 wasi-libc                 C library for guests
 llvm-22                   symbols in sanitizer reports
-cmake                     build system
-ninja-build               build system
 ccache                    keeps compiled objects
 mold                      links RUSM
 pkg-config                finds libraries
-g++                       C++ library of the system
-libc6-dev                 C library of the system
-libboost1.81-dev          header-only helpers
-libmimalloc-dev           memory allocator
 libtomlplusplus-dev       reads rusm.toml
 libcli11-dev              command line
-libfmt-dev                text formatting
 nlohmann-json3-dev        JSON
 libssl-dev                TLS, cryptography
 libsqlite3-dev            durable store
@@ -62,6 +65,9 @@ readonly packages_check='
 clang-format-22           formatting
 clang-tidy-22             static checks
 shellcheck                checks of shell scripts
+'
+readonly packages_docs='
+doxygen                   reference of the C++ libraries
 '
 
 declare -A installed  # package -> yes
@@ -184,22 +190,31 @@ find_missing() { # extras...
     [ "$status" != installed ] || installed[$package]=yes
   done < <(dpkg-query -W -f '${Package} ${db:Status-Status}\n')
   missing=$(
-    missing_of "$packages_base"
-    tools/find-rust.sh >/dev/null 2>&1 || missing_of "$packages_rust$packages_rust_wasm"
+    missing_of "$packages_libraries"
+    if ! only_libraries "$@"; then
+      missing_of "$packages_base"
+      tools/find-rust.sh >/dev/null 2>&1 || missing_of "$packages_rust$packages_rust_wasm"
+    fi
     for extra in "$@"; do
       case $extra in
         bench) missing_of "$packages_bench" ;;
         check) missing_of "$packages_check" ;;
+        docs) missing_of "$packages_docs" ;;
       esac
     done
   )
+}
+
+only_libraries() { # extras...
+  [[ " $* " = *' libraries '* ]]
 }
 
 main() {
   [ "${RUSM_SETUP:-}" != skip ] || return 0
   local extra missing stamp rust
   for extra in "$@"; do
-    [[ $extra = bench || $extra = check ]] || fail "there is no extra \"$extra\"; the extras are bench and check"
+    [[ $extra =~ ^(bench|check|libraries|docs)$ ]] ||
+      fail "there is no extra \"$extra\"; the extras are bench, check, libraries and docs"
   done
   check_system
   mkdir -p "$cache" 2>/dev/null || true
@@ -207,9 +222,13 @@ main() {
 
   # What the stamp vouches for: crates and Rust's library for guests. Packages are looked at each time.
   stamp=$cache/setup-$(cat tools/*.sh bridge/Cargo.lock examples/*/components/*/Cargo.lock | sha256sum | cut -c1-16)
-  [ -e "$stamp" ] || check_disk
+  [ -e "$stamp" ] || only_libraries "$@" || check_disk
   find_missing "$@"
   [ -z "$missing" ] || install_packages "$missing"
+  if only_libraries "$@"; then
+    check_versions
+    return 0
+  fi
   [ ! -e "$stamp" ] || return 0
 
   check_versions
