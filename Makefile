@@ -52,7 +52,8 @@ install-libraries:
 docs:
 	@tools/setup.sh libraries docs
 	@cmake --preset libraries
-	cmake --build build/libraries --target rusm_docs
+	@cmake --build build/libraries --target rusm_public_headers
+	tools/api_docs.py build/libraries/include build/docs/api
 
 run: build
 	@exec build/release/rusm serve --config $(CONFIG)

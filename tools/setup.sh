@@ -68,6 +68,7 @@ shellcheck                checks of shell scripts
 '
 readonly packages_docs='
 doxygen                   reference of the C++ libraries
+python3                   reference of the C++ libraries
 '
 
 declare -A installed  # package -> yes

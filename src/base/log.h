@@ -26,11 +26,13 @@ enum class LogFormat : std::uint8_t { kText, kJson };
 // The level called `name` ("off", "error", "warn", "info", "debug"), or false.
 bool parse_log_level(std::string_view name, LogLevel* out) noexcept;
 
+// A name and its value, behind the message of a line.
 struct LogField {
   std::string_view key;
   std::string value;
 };
 
+// What is written, how, and how much of it at most.
 struct LogOptions {
   LogLevel level = LogLevel::kInfo;
   LogFormat format = LogFormat::kText;

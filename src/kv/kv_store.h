@@ -14,6 +14,7 @@
 
 namespace rusm::kv {
 
+// What a store takes at most; more is an error value.
 struct KvLimits {
   std::size_t bucket_bytes_max = 128;
   std::size_t key_bytes_max = 511;  // what LMDB takes, so that every store takes the same keys

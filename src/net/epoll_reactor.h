@@ -13,6 +13,7 @@
 
 namespace rusm::net {
 
+// The reactor of one worker.
 class EpollReactor final : public otp::Reactor {
  public:
   // `table` outlives the reactor.

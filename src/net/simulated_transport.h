@@ -15,6 +15,7 @@
 
 namespace rusm::net {
 
+// What the network in memory is like.
 struct SimulatedNetworkOptions {
   std::uint64_t seed = 1;
   std::size_t buffer_bytes = 64 << 10;  // in flight in one direction

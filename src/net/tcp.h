@@ -6,6 +6,7 @@
 
 namespace rusm::net {
 
+// What the system is asked for beside an address.
 struct TcpOptions {
   int backlog = 4096;  // connections that wait to be accepted; the kernel may allow less
 };

@@ -28,6 +28,7 @@ enum class Io : std::uint8_t {
   kBroken,      // the connection is gone: reset, timed out
 };
 
+// How a try to read or write went.
 struct IoResult {
   Io status;
   std::size_t bytes = 0;

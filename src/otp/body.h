@@ -47,6 +47,7 @@ class Body {
   virtual ~Body() = default;
 };
 
+// Ends a body with its owner.
 struct DestroyBody {
   void operator()(Body* body) const noexcept { body->destroy(); }
 };
@@ -55,6 +56,7 @@ using BodyPtr = std::unique_ptr<Body, DestroyBody>;
 // Something that a process is given at its start beside bytes, such as an HTTP exchange.
 class Attachment : public RefCounted {};
 
+// What a body is made from.
 struct StartArgument {
   std::span<const std::byte> bytes;  // valid during make() only
   Ref<Attachment> attachment;

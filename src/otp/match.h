@@ -34,6 +34,7 @@ struct Exit {
   Pid from;
   ExitReason reason;
 };
+// The end of a process that was monitored, or of one that had the name.
 struct Down {
   Pid from;
   Reference reference;

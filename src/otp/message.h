@@ -99,6 +99,7 @@ struct Envelope {
 };
 static_assert(sizeof(Envelope) % 16 == 0 && std::is_trivially_destructible_v<Envelope>);
 
+// Frees an envelope with its owner.
 struct DestroyEnvelope {
   void operator()(Envelope* envelope) const noexcept { Envelope::destroy(envelope); }
 };

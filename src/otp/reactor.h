@@ -26,6 +26,7 @@ class Reactor {
   virtual void wake() noexcept = 0;
 };
 
+// Makes the reactors of a runtime. Outlives it.
 class ReactorFactory {
  public:
   virtual ~ReactorFactory() = default;
@@ -46,6 +47,7 @@ class QuietReactor final : public Reactor {
   bool woken_ = false;
 };
 
+// Makes a QuietReactor for each worker.
 class QuietReactorFactory final : public ReactorFactory {
  public:
   std::unique_ptr<Reactor> make(Runtime&, unsigned) override { return std::make_unique<QuietReactor>(); }

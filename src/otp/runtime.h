@@ -65,6 +65,7 @@ struct Counters {
   std::uint64_t long_steps = 0;
 };
 
+// How large a runtime is, and how it runs.
 struct RuntimeOptions {
   unsigned workers = 0;  // 0: one for each core
   // Slots; memory is taken as they are used. Rounded up to thousands; each worker keeps some free ones for itself.
@@ -76,6 +77,7 @@ struct RuntimeOptions {
   std::optional<std::uint64_t> deterministic_seed = {};
 };
 
+// The outside of a runtime. All of it outlives the runtime.
 struct RuntimeParts {
   const Clock& clock;
   Entropy& entropy;
@@ -101,6 +103,7 @@ struct GroupChange {
   bool joined;  // false: left, or ended
 };
 
+// What a process is given at its start.
 struct SpawnOptions {
   std::string label = {};  // what people see it as
   // Registered before it runs, and freed with its end. When the name is taken nothing is spawned; whereis() says by
@@ -137,6 +140,7 @@ struct ProcessInfo {
   bool awaited;  // it was started by a supervisor that waits, or waited, for its ready()
 };
 
+// What spawn_from() returns.
 struct Spawned {
   Pid pid;              // empty when processes_max are alive, or its name is taken or invalid
   Reference reference;  // of the monitor, if asked for

@@ -47,6 +47,7 @@ enum class Strategy : std::uint8_t {
 // Starts a child from its supervisor with these options, which link, monitor and label it.
 using StartChild = std::function<Result<Spawned>(Self& supervisor, SpawnOptions options)>;
 
+// What a child is, and when and how it is started again and stopped.
 struct ChildSpec {
   std::string id;  // unique in its supervisor; of dynamic ones empty
   StartChild start;
@@ -69,6 +70,7 @@ struct Backoff {
   Nanoseconds quiet = 60 * kSecond;  // a child that lived so long waits `first` again
 };
 
+// What a supervisor starts, and what it does when one of them ends.
 struct SupervisorSpec {
   Strategy strategy = Strategy::kOneForOne;
   // More restarts than `restarts_max` within `window` ns: it stops its children and ends with `shutdown`, and its own
@@ -127,6 +129,7 @@ void decline(Self& self);
 
 enum class ChildState : std::uint8_t { kStarting, kRunning, kStopping, kStopped, kWaiting };
 
+// A child as its supervisor sees it now.
 struct ChildInfo {
   std::string id;
   Pid pid;  // empty unless it lives
@@ -134,6 +137,7 @@ struct ChildInfo {
   Restart restart = Restart::kPermanent;
 };
 
+// How many children a supervisor has.
 struct ChildCounts {
   std::uint64_t specs = 0;  // of kSimpleOneForOne as many as children
   std::uint64_t active = 0;
