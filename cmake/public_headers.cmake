@@ -1,7 +1,8 @@
 # cmake -DOUT=folder -DROOMS=a;b -P public_headers.cmake header...
-# Copies headers to OUT and puts "rusm/" before each include of a room.
+# Copies headers to OUT and puts "rusm/" before each include of a room. What else is in OUT is removed.
 list(JOIN ROOMS "|" rooms)
 math(EXPR last "${CMAKE_ARGC} - 1")
+file(GLOB stale "${OUT}/*.h")
 set(past_script NO)
 foreach(i RANGE ${last})
   set(argument "${CMAKE_ARGV${i}}")
@@ -10,7 +11,11 @@ foreach(i RANGE ${last})
     file(READ "${argument}" text)
     string(REGEX REPLACE "(\n *# *include \")((${rooms})/)" "\\1rusm/\\2" text "${text}")
     file(WRITE "${OUT}/${file}" "${text}")
+    list(REMOVE_ITEM stale "${OUT}/${file}")
   elseif(argument MATCHES "public_headers\\.cmake$")
     set(past_script YES)
   endif()
 endforeach()
+if(stale)
+  file(REMOVE ${stale})
+endif()

@@ -23,6 +23,7 @@
 
 namespace rusm::net {
 
+// Where a listener listens, how many connections it takes, and how it ends.
 struct ListenOptions {
   Address address = {};
   std::size_t connections_max = 100'000;
@@ -56,6 +57,7 @@ otp::Routine listen(otp::Self& self, Transport* transport, ListenOptions options
 // The same as a child that reports when it listens, and is given the time that its connections may take.
 otp::ChildSpec listener_child(std::string id, Transport* transport, ListenOptions options, StartConnection start);
 
+// What a listener answers when it is asked how it is.
 struct ListenerStatus {
   std::string address;
   std::uint64_t connections = 0;  // now

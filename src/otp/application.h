@@ -76,6 +76,7 @@ class Settings {
   mutable std::set<std::string, std::less<>> read_;
 };
 
+// What an application is: what it needs, its settings, and its tree.
 struct ApplicationSpec {
   std::string name;
   std::vector<std::string> needs = {};  // names of others, which start before it

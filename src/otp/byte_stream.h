@@ -88,6 +88,7 @@ class Buffer {
   std::size_t capacity_ = 0;
 };
 
+// How much a stream holds.
 struct StreamOptions {
   std::size_t bytes_max = 256 << 10;  // that lie in the stream; a single chunk may be larger
   std::uint32_t chunks_max = 64;      // rounded up to a power of two
@@ -239,6 +240,7 @@ class StreamReader {
   Buffer current_;
 };
 
+// The two ends of a new stream.
 struct StreamEnds {
   StreamWriter writer;
   StreamReader reader;

@@ -17,7 +17,7 @@ DEADLINE_S = 240
 
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror"]
 # What public headers may include beside each other and the standard's and the system's headers.
-FOREIGN = ("boost/pfr.hpp", "boost/container/small_vector.hpp", "mimalloc.h")
+FOREIGN = ("boost/pfr.hpp", "boost/container/small_vector.hpp", "boost/intrusive/list.hpp", "mimalloc.h")
 SYSTEM = ("sys/",)
 
 
