@@ -1,6 +1,7 @@
 """The libraries as other projects use them: installed into a prefix of their own, found by CMake and by pkg-config,
 compiled with the compiler that RUSM_CXX names; and the guides, whose blocks are what is built and run."""
 
+import json
 import os
 import re
 import subprocess
@@ -107,6 +108,24 @@ class Consumer(PackageTest):
                                               "find_package(rusm 0.0 REQUIRED)"])
         out = self.run_command([CMAKE, "-S", folder, "-B", folder, "-DCMAKE_PREFIX_PATH=" + self.prefix], fails=True)
         self.assertRegex(out, r"compatible\s+with\s+requested\s+version")
+
+    @unittest.skipIf(is_gcc(), "RUSM itself is built by clang")
+    def test_inside_another_project(self):
+        folder = os.path.join(self.root, "parent")
+        self.write(folder, "CMakeLists.txt", [
+            "cmake_minimum_required(VERSION 3.25)", "project(parent LANGUAGES CXX)", "set(CMAKE_EXPORT_COMPILE_COMMANDS ON)",
+            f"add_subdirectory({os.path.dirname(os.path.dirname(HERE))} rusm EXCLUDE_FROM_ALL)",
+            "add_library(user OBJECT user.cc)", "target_link_libraries(user PRIVATE rusm::net rusm::kv)",
+            "get_property(options DIRECTORY PROPERTY LINK_OPTIONS)", "get_property(tests DIRECTORY PROPERTY TESTS)",
+            'message(STATUS "parent has <${options}${tests}${CMAKE_CXX_STANDARD}${CMAKE_CXX_COMPILER_LAUNCHER}>")'])
+        self.write(folder, "user.cc", ["#include <rusm/kv.h>", "#include <rusm/net.h>", "#include <rusm/otp.h>"])
+        build = os.path.join(folder, "build")
+        out = self.run_command([CMAKE, "-S", folder, "-B", build])
+        self.assertIn("parent has <>", out)
+        self.run_command([CMAKE, "--build", build, "--target", "user"])
+        with open(os.path.join(build, "compile_commands.json"), encoding="utf-8") as file:
+            command = next(c["command"] for c in json.load(file) if c["file"].endswith("user.cc"))
+        self.assertNotRegex(command, r" -W|/src( |$)")
 
     def test_pkg_config_alone(self):
         store = os.path.join(self.root, "store")
