@@ -22,6 +22,8 @@ libc6-dev                 C library of the system
 libboost1.81-dev          header-only helpers
 libmimalloc-dev           memory allocator
 libfmt-dev                text formatting
+libssl-dev                TLS, cryptography
+libsqlite3-dev            durable store
 '
 readonly packages_base='
 lld-22                    links guests
@@ -36,8 +38,6 @@ pkg-config                finds libraries
 libtomlplusplus-dev       reads rusm.toml
 libcli11-dev              command line
 nlohmann-json3-dev        JSON
-libssl-dev                TLS, cryptography
-libsqlite3-dev            durable store
 libgtest-dev              tests
 libgmock-dev              tests
 python3                   end-to-end tests

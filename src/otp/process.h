@@ -118,6 +118,7 @@ namespace rusm::otp {
 struct ProcessDetail {
   Timer timer;          // ends the present wait
   bool tagged = false;  // has an entry in the runtime's tags
+  Pid parent;           // see Process::parent()
   // Peer → 0 for a link, else the id of an unlink that the peer has not acknowledged.
   SmallMap<Pid, std::uint64_t> links;
   SmallMap<Reference, Pid> watching;           // monitors of ours
@@ -148,6 +149,8 @@ class alignas(64) Process {
   // ── For the body, while it runs ────────────────────────────────────────────────────────────────────────────────────
   Pid pid() const noexcept { return Pid::from_raw(pid_.load(std::memory_order_relaxed)); }
   Runtime& runtime() const noexcept { return *runtime_; }
+  // The process that spawned it linked, or that was named as its parent; empty when there is none.
+  Pid parent() const noexcept { return detail_ ? detail_->parent : Pid(); }
 
   // Sending to a dead or never used pid is no error and has no effect.
   void send(Pid to, Message message) noexcept;

@@ -107,6 +107,7 @@ Spawned Runtime::launch(Process& process, BodyPtr body, SpawnOptions options, Pr
     return {};
   }
   if (parent != nullptr && options.link) {
+    process.detail().parent = parent->pid();
     parent->detail().links.put(spawned.pid, 0);
     process.detail().links.put(parent->pid(), 0);
   }
@@ -138,6 +139,7 @@ bool Runtime::take_name(Process& process, std::string name) {
 void Runtime::set_tag(Process& process, SpawnOptions& options, const Process* parent) {
   if (!options.parent && parent != nullptr) options.parent = parent->pid();
   process.detail().tagged = true;
+  process.detail().parent = options.parent;
   tags_.set(process.pid(), {std::move(options.label), options.parent, options.awaited});
 }
 

@@ -179,10 +179,7 @@ class ServerLoop {
   ServerLoop(Self& self, T& state) : self_(self), state_(state) {}
 
   Task<> run() {
-    if constexpr (kTraps) {
-      self_.trap_exit(true);
-      if (const std::optional<ProcessInfo> info = self_.runtime().info(self_.pid())) parent_ = info->parent;
-    }
+    if constexpr (kTraps) self_.trap_exit(true);
     if constexpr (Initialises<T>) co_await init();
     ready(self_);
     std::optional<Stop> stop;
@@ -241,7 +238,7 @@ class ServerLoop {
   }
 
   Turn take_exit(Message& message) {
-    if (is_order_to_stop(message, parent_)) return {.stop = Stop{message.reason()}, .rest = {}};
+    if (is_order_to_stop(message, self_.parent())) return {.stop = Stop{message.reason()}, .rest = {}};
     if constexpr (TakesExit<T>) {
       exit_.emplace(Exit{message.from(), message.reason()});
       return turn_of(self_, ReplyTo(), [this] { return state_.on(self_, std::as_const(*exit_)); });
@@ -283,7 +280,6 @@ class ServerLoop {
 
   Self& self_;
   T& state_;
-  Pid parent_;
   std::optional<Down> down_;  // that is being handled
   std::optional<Exit> exit_;  // that is being handled
 };

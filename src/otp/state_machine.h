@@ -108,10 +108,7 @@ class MachineLoop {
   MachineLoop(Self& self, T& machine) : self_(self), machine_(machine) {}
 
   Task<> run() {
-    if constexpr (kTraps) {
-      self_.trap_exit(true);
-      if (const std::optional<ProcessInfo> info = self_.runtime().info(self_.pid())) parent_ = info->parent;
-    }
+    if constexpr (kTraps) self_.trap_exit(true);
     enter();
     ready(self_);
     for (;;) {
@@ -193,7 +190,7 @@ class MachineLoop {
   Task<> take(Message* message) {
     if (message->is_exit()) {
       const Exit exit{message->from(), message->reason()};
-      if (is_order_to_stop(*message, parent_)) co_await end(self_, exit.reason);
+      if (is_order_to_stop(*message, self_.parent())) co_await end(self_, exit.reason);
       if (auto handler = find<const Exit&>(exit, ReplyTo()))
         co_return co_await apply(co_await std::move(*handler), message);
       co_return report_unknown(self_, *message);
@@ -242,9 +239,8 @@ class MachineLoop {
   Self& self_;
   T& machine_;
   States state_{};
-  std::uint64_t entries_ = 0;     // states entered so far
-  std::optional<TimerId> timer_;  // of StateTimeout
-  Pid parent_;
+  std::uint64_t entries_ = 0;                       // states entered so far
+  std::optional<TimerId> timer_;                    // of StateTimeout
   std::pair<std::string, std::string> unexpected_;  // a message and the state in which it came
 };
 

@@ -51,8 +51,7 @@ bool is_failure(const ExitReason& reason) {
 
 class Supervisor {
  public:
-  Supervisor(Self& self, SupervisorSpec spec)
-      : self_(self), spec_(std::move(spec)), parent_(self.runtime().info(self.pid())->parent) {}
+  Supervisor(Self& self, SupervisorSpec spec) : self_(self), spec_(std::move(spec)) {}
 
   Task<> run();
 
@@ -104,7 +103,6 @@ class Supervisor {
 
   Self& self_;
   const SupervisorSpec spec_;
-  const Pid parent_;
   std::map<Number, Child> children_;
   Number next_number_ = 1;
   std::unordered_map<std::string, Number> by_id_;
@@ -152,7 +150,7 @@ void Supervisor::take(Message message) {
   }
   if (message.is_exit()) {
     // A child's end is told by its monitor.
-    if (is_order_to_stop(message, parent_)) stop_ = message.reason();
+    if (is_order_to_stop(message, self_.parent())) stop_ = message.reason();
     return;
   }
   match(

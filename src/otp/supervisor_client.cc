@@ -38,8 +38,7 @@ Task<Result<T>> inquire(Self& self, Pid supervisor, Request request) {
 }
 
 void report_start(Self& self, bool declined) {
-  const std::optional<ProcessInfo> info = self.runtime().info(self.pid());
-  if (info->awaited) self.send(info->parent, ChildStarted{self.pid(), declined});
+  if (self.runtime().info(self.pid())->awaited) self.send(self.parent(), ChildStarted{self.pid(), declined});
 }
 
 }  // namespace

@@ -132,6 +132,26 @@ TEST(Servers, HearOfEndsAndTerminateInOrder) {
   });
 }
 
+TEST(Servers, TheEndOfTheParentIsAnOrderToStop) {
+  for_seeds(On::kOneNode, [](World& w) {
+    const Notes notes = std::make_shared<Lines>();
+    const Pid parent = w.puppet(w.here());
+    w.tell(parent, [&](Self& self) {
+      const Pid counter = self.runtime().spawn_from(self, {.link = true}, serve<Counter>, notes, 0).pid;
+      self.runtime().spawn_from(self, {.link = true}, supervise,
+                                SupervisorSpec{.children = {child("idler", serve<Counter>, notes, 1)}});
+      self.send(counter, Add{1});
+    });
+    w.run();
+    EXPECT_EQ(w.process_count(), 4u);
+    w.tell_end(parent, Kind::kNormal);
+    w.run_out();
+    EXPECT_EQ(w.process_count(), 0u);
+    EXPECT_THAT(*notes,
+                testing::UnorderedElementsAre("terminate normal", "destroyed", "terminate shutdown", "destroyed"));
+  });
+}
+
 TEST(Servers, StopByThemselvesWithAReason) {
   for_seeds(On::kOneNode, [](World& w) {
     const Notes notes = std::make_shared<Lines>();

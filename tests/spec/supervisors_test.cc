@@ -88,7 +88,7 @@ struct Family {
     parent = w.puppet(w.here());
     w.tell(parent, [&, spec](Self& self) {
       self.trap_exit(true);
-      supervisor = self.runtime().spawn_from(self, {.parent = self.pid(), .link = true}, supervise, spec).pid;
+      supervisor = self.runtime().spawn_from(self, {.link = true}, supervise, spec).pid;
     });
     w.run();
   }
