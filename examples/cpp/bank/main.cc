@@ -107,9 +107,9 @@ bool report(const kv::KvStore& store, bank::Beginning beginning, const std::vect
   return faults.empty();
 }
 
-// Waits until the tellers are done; false when a signal came first.
-bool wait_for(Runtime& runtime, const std::vector<Pid>& tellers, const sigset_t& signals) {
-  for (const Pid pid : tellers) {
+// Waits until these are done; false when a signal came first.
+bool wait_for(Runtime& runtime, const std::vector<Pid>& processes, const sigset_t& signals) {
+  for (const Pid pid : processes) {
     while (!runtime.wait_for(pid, 20 * kMillisecond)) {
       const timespec at_once = {};
       if (sigtimedwait(&signals, nullptr, &at_once) > 0) return false;
@@ -147,6 +147,7 @@ Result<> run(const Arguments& arguments, bank::Books& books, bank::Beginning beg
                                                .seed = arguments.seed + (run << 16)},
                                     &tally));
   }
+  tellers.push_back(runtime.whereis(bank::kRecovery));
   const bool finished = wait_for(runtime, tellers, signals);
   if (!finished) std::printf("stopped before the end\n");
   for (const Pid pid : others) runtime.exit(pid, ExitReason::Kind::kKill);

@@ -58,6 +58,7 @@ SupervisorSpec bank_tree(Books* books, Beginning beginning) {
   transfers_child.name = kTransfers;
   ChildSpec recovery_child = child("recovery", recovery, books);
   recovery_child.restart = Restart::kTransient;
+  recovery_child.name = kRecovery;
   return {.restarts_max = 1'000'000,
           .backoff = Backoff{.first = rusm::kMillisecond, .max = 5 * rusm::kMillisecond},
           .children = {child_supervisor("accounts", accounts(books, beginning)), std::move(transfers_child),

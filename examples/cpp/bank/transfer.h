@@ -8,6 +8,7 @@
 namespace bank {
 
 inline constexpr const char* kTransfers = "bank/transfers";
+inline constexpr const char* kRecovery = "bank/recovery";  // ends when what an earlier run left open is closed
 
 // What a transfer is given, and what it sends to `client` at its end.
 struct Commission {

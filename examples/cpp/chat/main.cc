@@ -131,6 +131,7 @@ int main(int argc, char** argv) {
   }
   std::printf("chat tells everybody that it stops\n");
   const Result<> end = running->stop();
+  (void)runtime.wait_until_empty(kSecond);
   std::printf("processes left: %zu\n", runtime.process_count());
   return end ? 0 : 1;
 }

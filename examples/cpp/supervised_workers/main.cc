@@ -110,6 +110,8 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "supervised_workers: %s\n", running.error().to_string().c_str());
     return 1;
   }
+  std::printf("supervised_workers: %d jobs, %d workers\n", arguments.jobs, arguments.workers);
+  std::fflush(stdout);
   bool stopped = false;
   while (!stopped && !running->wait(20 * rusm::kMillisecond)) {
     const timespec at_once = {};
@@ -121,6 +123,7 @@ int main(int argc, char** argv) {
     return 1;
   }
   for (const auto& [what, times] : ends.ends()) std::printf("ended: %s, %d times\n", what.c_str(), times);
+  (void)runtime.wait_until_empty(rusm::kSecond);
   std::printf("processes left: %zu\n", runtime.process_count());
   return 0;
 }
