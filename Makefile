@@ -9,6 +9,7 @@ PREFIX ?= /usr/local
 SOAK_SECONDS ?= 300
 SOAK_SEEDS ?= 3000000
 SOAK_KILLS ?= 5000
+SOAK_CONNECTIONS ?= 10000
 
 .PHONY: help run build install install-libraries docs test bench check format soak clean setup
 
@@ -23,7 +24,8 @@ help:
 	@echo 'make check     formatting, linters, and the tests under AddressSanitizer and ThreadSanitizer'
 	@echo 'make format    format the tree'
 	@echo 'make soak      SOAK_SEEDS=$(SOAK_SEEDS) random programs against the model; SOAK_KILLS=$(SOAK_KILLS) times a durable store whose'
-	@echo '               writer is killed; then serve under mixed load for'
+	@echo '               writer is killed; the example bank killed as often, and the example chat with'
+	@echo '               SOAK_CONNECTIONS=$(SOAK_CONNECTIONS) connections, under kills; then serve under mixed load for'
 	@echo '               SOAK_SECONDS=$(SOAK_SECONDS) s, watching answers, memory and descriptors'
 	@echo 'make clean     remove build/; what is kept under ~/.cache/rusm stays'
 	@echo 'JOBS=N limits how much runs at once ($(JOBS) here).'
@@ -35,7 +37,7 @@ build/%/build.ninja: CMakePresets.json | setup
 	@cmake --preset $*
 
 build: build/release/build.ninja
-	cmake --build build/release -j $(JOBS) --target rusm rusm_tcp_load guest_hello guest_hello_rust
+	cmake --build build/release -j $(JOBS) --target rusm rusm_tcp_load rusm_examples guest_hello guest_hello_rust
 	@mkdir -p examples/hello/wasm
 	@cp -u build/release/guests/hello.wasm build/release/guests/hello-rust.wasm examples/hello/wasm/
 
@@ -79,13 +81,18 @@ format: setup
 	@tools/setup.sh check
 	tools/lint.sh --fix
 
+soak_examples = RUSM_EXAMPLES=build/release/examples RUSM_EXAMPLE_SOURCES=examples/cpp
 soak: build build/dev/build.ninja
-	cmake --build build/dev -j $(JOBS) --target rusm_sim rusm_sim_small rusm_kv_kill
+	cmake --build build/dev -j $(JOBS) --target rusm_sim rusm_sim_small rusm_kv_kill rusm_bank_test
 	build/dev/tests/sim/rusm_sim --seeds $(SOAK_SEEDS) --jobs $(JOBS)
 	build/dev/tests/sim/rusm_sim_small --seeds $(SOAK_SEEDS) --jobs $(JOBS)
 	build/dev/tests/sim/rusm_sim --supervisors --seeds $(SOAK_SEEDS)
 	build/dev/tests/durability/rusm_kv_kill --rounds $(SOAK_KILLS) --seed $$$$
 	build/dev/tests/durability/rusm_kv_kill --rounds $(SOAK_KILLS) --seed $$$$ --in-memory
+	RUSM_BANK_SEEDS=$$(($(SOAK_SEEDS) / 50)) build/dev/tests/examples/rusm_bank_test
+	$(soak_examples) RUSM_BANK_ROUNDS=$(SOAK_KILLS) python3 -B tests/examples/test_bank.py Bank.test_kill_9_at_any_moment_loses_nothing
+	$(soak_examples) RUSM_CHAT_CONNECTIONS=$(SOAK_CONNECTIONS) python3 -B tests/examples/test_chat.py \
+	  Chat.test_under_load_and_kills_from_both_sides_nothing_is_lost_or_left
 	tools/soak.py --seconds $(SOAK_SECONDS) --binary build/release/rusm --config examples/hello/rusm.toml
 
 clean:

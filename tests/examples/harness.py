@@ -14,7 +14,7 @@ EXAMPLES = os.environ["RUSM_EXAMPLES"]
 SOURCES = os.environ["RUSM_EXAMPLE_SOURCES"]
 # Long enough for a loaded machine under a sanitizer; a test that waits this long has failed.
 DEADLINE_S = float(os.environ.get("RUSM_EXAMPLES_DEADLINE_S", "120"))
-SANITIZED = os.environ.get("RUSM_SANITIZED") == "1"
+SANITIZED = bool(os.environ.get("RUSM_SANITIZER"))
 
 
 def program(name):

@@ -10,6 +10,8 @@ import sys
 
 import harness
 
+CONNECTIONS = os.environ.get("RUSM_CHAT_CONNECTIONS", "100" if harness.SANITIZED else "300")
+
 
 class Person:
     """One connection, line by line."""
@@ -78,7 +80,7 @@ class Chat(harness.TestCase):
         done = subprocess.run(
             [sys.executable, "-B", os.path.join(harness.SOURCES, "chat", "load.py"), f"{self.address[0]}:{self.address[1]}",
              "--server-pid", str(self.server.process.pid), *arguments],
-            capture_output=True, text=True, timeout=2 * harness.DEADLINE_S, check=False)
+            capture_output=True, text=True, timeout=5 * harness.DEADLINE_S, check=False)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         return json.loads(done.stdout)
 
@@ -193,12 +195,29 @@ class Chat(harness.TestCase):
 
     def test_under_load_and_kills_from_both_sides_nothing_is_lost_or_left(self):
         self.serve("--chaos", "7", "--chaos-every", "20")
-        result = self.load("--connections", "300", "--rounds", "2", "--reset-percent", "10")
+        result = self.load("--connections", CONNECTIONS, "--rounds", "2", "--reset-percent", "10")
         self.assertEqual(result["processes_after"], result["processes_before"])
         self.assertEqual(result["descriptors_after"], result["descriptors_before"])
         self.assertGreater(result["reset_here"], 0)
-        self.assertLess(result["memory_kb"][1], result["memory_kb"][0] * 1.5 + 8192)
+        if not harness.SANITIZED:  # which keeps what was freed, to recognise its use
+            self.assertLess(result["memory_kb"][1], result["memory_kb"][0] * 1.25 + 8192)
+        print(json.dumps(result))
         self.end()
+
+    def test_the_same_over_tls(self):
+        folder = self.folder()
+        key, certificate = os.path.join(folder, "key.pem"), os.path.join(folder, "cert.pem")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
+                        "-subj", "/CN=chat", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+                       check=True, capture_output=True)
+        self.serve("--chaos", "7", "--tls-cert", certificate, "--tls-key", key)
+        result = self.load("--connections", "60", "--tls-ca", certificate)
+        self.assertEqual(result["processes_after"], result["processes_before"])
+        self.end()
+        missing = harness.run("chat", "--tls-cert", certificate, "--tls-key", os.path.join(folder, "none.pem"))
+        self.assertEqual(missing.returncode, 1)
+        self.assertIn("none.pem", missing.stderr)
+        self.assertEqual(harness.run("chat", "--tls-key", key).returncode, 2)
 
     def test_a_port_that_is_taken_is_said(self):
         self.serve()

@@ -14,7 +14,7 @@ CMAKE = os.environ["RUSM_CMAKE"]
 HERE = os.path.dirname(os.path.abspath(__file__))
 CONSUMER = os.path.join(HERE, "consumer")
 DOCS = os.path.join(HERE, "..", "..", "docs")
-DEADLINE_S = 240
+DEADLINE_S = 480
 
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror"]
 # What public headers may include beside each other and the standard's and the system's headers.
@@ -134,6 +134,23 @@ class Consumer(PackageTest):
             flags = self.pkg_config("--cflags", "--libs", *static, "rusm-otp", "rusm-kv")
             self.run_command(["c++", *WARNINGS, source, "-o", store, *flags])
             self.assertEqual(self.run_command([store]), "invalid\nred\na second later\n")
+
+
+class Examples(PackageTest):
+    """Each of examples/cpp as a project by itself."""
+
+    def test_they_build_and_run(self):
+        examples = os.path.join(os.path.dirname(os.path.dirname(HERE)), "examples", "cpp")
+        runs = {"ping_pong": ["100"], "supervised_workers": ["--jobs", "50"], "bank": ["--orders", "5", "--chaos", "1"],
+                "chat": None}
+        names = {name for name in os.listdir(examples) if os.path.isdir(os.path.join(examples, name))}
+        self.assertEqual(names, set(runs))
+        for name, arguments in runs.items():
+            build = os.path.join(self.root, name)
+            self.run_command([CMAKE, "-S", os.path.join(examples, name), "-B", build, "-DCMAKE_PREFIX_PATH=" + self.prefix])
+            self.run_command([CMAKE, "--build", build])
+            if arguments:
+                self.run_command([os.path.join(build, name), *arguments])
 
 
 class Headers(PackageTest):

@@ -19,11 +19,13 @@ import random
 import re
 import resource
 import socket
+import ssl
 import struct
 import sys
 import time
 
 PORTS_OF_ONE_ADDRESS = 20_000
+CUT_OFF = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
 
 
 class Member(asyncio.Protocol):
@@ -157,7 +159,10 @@ class Load:
             if len(members) > PORTS_OF_ONE_ADDRESS:
                 source = (f"127.0.0.{1 + member.number // PORTS_OF_ONE_ADDRESS}", 0)
             async with gate:
-                await loop.create_connection(lambda: member, host, port, local_addr=source)
+                try:
+                    await loop.create_connection(lambda: member, host, port, local_addr=source, ssl=self.options.tls)
+                except CUT_OFF:  # during the handshake of TLS
+                    member.lost = True
 
         await asyncio.gather(*(one(member) for member in members))
         await self.until(lambda: all(member.joined or member.lost for member in members), "everybody joins")
@@ -233,21 +238,22 @@ def by_room(members):
 async def stats(load):
     """What /stats says, as seen by a connection of its own. Chaos may cut that too: then once more."""
     async def ask():
-        reader, writer = await asyncio.open_connection(*load.options.address)
+        reader, writer = await asyncio.open_connection(*load.options.address, ssl=load.options.tls)
         try:
             writer.write(b"/stats\n")
             while line := await reader.readline():
                 if match := re.match(rb"\* processes (\d+), people (\d+), rooms (\d+)", line):
                     return tuple(int(number) for number in match.groups())
-        except ConnectionError:
-            pass
         finally:
             writer.close()
         return None
 
     while True:
-        if (answer := await ask()) is not None:
-            return answer
+        try:
+            if (answer := await ask()) is not None:
+                return answer
+        except CUT_OFF:
+            pass
 
 
 class Server:
@@ -315,15 +321,17 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--deadline", type=float, default=120, help="seconds that one phase may take")
     parser.add_argument("--server-pid", type=int)
+    parser.add_argument("--tls-ca", help="TLS, with a certificate that this one (PEM) vouches for")
     options = parser.parse_args()
     host, port = options.address.rsplit(":", 1)
     options.address = (host, int(port))
+    options.tls = ssl.create_default_context(cafile=options.tls_ca) if options.tls_ca else None
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
         return asyncio.run(run(options))
     except (OSError, TimeoutError) as error:
-        print(json.dumps({"errors": [str(error)]}), flush=True)
+        print(json.dumps({"errors": [repr(error)]}), flush=True)
         return 1
 
 

@@ -1,6 +1,7 @@
 // A chat server over TCP. README.md says what it shows; /help what one can say.
 #include <rusm/net/listener.h>
 #include <rusm/net/tcp.h>
+#include <rusm/net/tls_stream.h>
 #include <rusm/otp/application.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -8,6 +9,8 @@
 #include <charconv>
 #include <cstdio>
 #include <map>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -21,11 +24,14 @@ using namespace rusm::otp;
 namespace {
 
 constexpr const char* kUsage =
-    "usage: chat [--listen ADDRESS:PORT] [--connections-max N] [--idle-seconds N] [--lines-per-second N]\n"
+    "usage: chat [--listen ADDRESS:PORT] [--tls-cert FILE --tls-key FILE] [--connections-max N]\n"
+    "            [--idle-seconds N] [--lines-per-second N]\n"
     "            [--chaos SEED [--chaos-every MILLISECONDS]]\n";
 
 struct Arguments {
   net::Address listen = net::Address::ipv4(0x7f000001, 7000);
+  std::string tls_certificate;  // empty: without TLS
+  std::string tls_key;
   std::uint64_t connections_max = 50'000;
   std::uint64_t chaos_seed = 0;  // 0: none
   std::uint64_t chaos_every_ms = 10;
@@ -50,6 +56,10 @@ Result<Arguments> parse(int argc, char** argv) {
       arguments.listen = *address;
       continue;
     }
+    if (name == "--tls-cert" || name == "--tls-key") {
+      (name == "--tls-cert" ? arguments.tls_certificate : arguments.tls_key) = text;
+      continue;
+    }
     const auto found = numbers.find(name);
     if (found == numbers.end()) return fail(ErrorCode::kInvalid, std::string(name), "there is no such option");
     const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), *found->second);
@@ -57,6 +67,9 @@ Result<Arguments> parse(int argc, char** argv) {
         *found->second > 1'000'000'000) {
       return fail(ErrorCode::kInvalid, std::string(name), "takes a whole number from 1 to 1000000000");
     }
+  }
+  if (arguments.tls_certificate.empty() != arguments.tls_key.empty()) {
+    return fail(ErrorCode::kInvalid, "--tls-cert", "takes --tls-key beside it, and the other way round");
   }
   arguments.limits.idle = static_cast<Nanoseconds>(idle_seconds) * kSecond;
   arguments.limits.lines_per_second = static_cast<std::uint32_t>(lines_per_second);
@@ -70,6 +83,16 @@ void raise_descriptor_limit() {
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   limit.rlim_cur = limit.rlim_max;
   (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// Null when there is to be none.
+Result<std::unique_ptr<net::TlsTransport>> tls_over(net::Transport& below, const Clock& clock,
+                                                    const Arguments& arguments) {
+  if (arguments.tls_certificate.empty()) return nullptr;
+  const auto server =
+      net::TlsServer::load({.certificate_file = arguments.tls_certificate, .key_file = arguments.tls_key});
+  if (!server) return std::unexpected(server.error());
+  return std::make_unique<net::TlsTransport>(below, clock, net::TlsTransportParts{.server = *server});
 }
 
 // The lobby first, the listener after it: a lobby that is new knows nobody, so that all connect again.
@@ -111,7 +134,13 @@ int main(int argc, char** argv) {
   SystemEntropy entropy;
   Log log({.level = LogLevel::kWarn}, clock);
   net::IoDriver driver;
-  net::TcpTransport transport(driver);
+  net::TcpTransport tcp(driver);
+  const Result<std::unique_ptr<net::TlsTransport>> tls = tls_over(tcp, clock, *arguments);
+  if (!tls) {
+    std::fprintf(stderr, "chat: %s\n", tls.error().to_string().c_str());
+    return 1;
+  }
+  net::Transport& transport = *tls ? static_cast<net::Transport&>(**tls) : tcp;
   Runtime runtime({}, {.clock = clock, .entropy = entropy, .reactors = driver, .log = &log});
 
   auto running = Applications::start(runtime, {{.name = "chat", .tree = [&](const Settings&) -> Result<SupervisorSpec> {
