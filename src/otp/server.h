@@ -187,11 +187,15 @@ class ServerLoop {
       if constexpr (MindsIdling<T>) {
         std::optional<Message> message = co_await receive_for(self_, T::kIdleAfter);
         Turn turn = message ? take(*message) : turn_of(self_, ReplyTo(), [this] { return state_.on_idle(self_); });
-        stop = turn.rest ? co_await std::move(*turn.rest) : std::move(turn.stop);
+        // Not by ?:, in which g++ 12 awaits in any case.
+        stop = std::move(turn.stop);
+        if (turn.rest) stop = co_await std::move(*turn.rest);
       } else {
         Message message = co_await receive(self_);
         Turn turn = take(message);
-        stop = turn.rest ? co_await std::move(*turn.rest) : std::move(turn.stop);
+        // Not by ?:, in which g++ 12 awaits in any case.
+        stop = std::move(turn.stop);
+        if (turn.rest) stop = co_await std::move(*turn.rest);
       }
     }
     if constexpr (Terminates<T>) {
