@@ -53,8 +53,7 @@ Routine foreman(Self& self, int workers, Mishaps mishaps) {
   std::printf("done: %d jobs, each once; total %lld\n", all->done, static_cast<long long>(all->total));
   std::printf("put back: %d times, as the worker was gone\n", all->put_back);
 
-  const std::optional<ProcessInfo> me = self.runtime().info(self.pid());
-  self.exit(me->parent, ExitReason::Kind::kShutdown);
+  self.exit(self.parent(), ExitReason::Kind::kShutdown);
   (void)co_await receive(self);  // the order to stop comes back down the tree
 }
 
