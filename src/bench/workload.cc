@@ -12,8 +12,8 @@
 #include "bench/guest_workloads.h"
 #include "bench/http_workloads.h"
 #include "bench/life_workloads.h"
-#include "bench/store_workloads.h"
 #include "bench/net_workloads.h"
+#include "bench/store_workloads.h"
 #include "bench/supervisor_workloads.h"
 
 namespace rusm::bench {
