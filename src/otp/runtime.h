@@ -230,6 +230,8 @@ class Runtime {
   Groups::Members watch_group(std::string_view group, Pid watcher);
   void unwatch_group(std::string_view group, Pid watcher);
   std::vector<std::string> groups() const { return groups_.list(); }
+  // Takes no picture of the members: O(1).
+  bool is_member(std::string_view group, Pid pid) { return groups_.has_member(group, pid); }
 
   // Delivers a message or signal to a process of this node or, through the RemoteLink, of another. A signal that owes
   // an answer gets one when the process is not there. False for a message that a full mailbox did not take.
