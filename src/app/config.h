@@ -19,6 +19,7 @@ struct NodeConfig {
   std::uint64_t workers = 0;  // 0: one for each core
   std::uint64_t max_processes = 1u << 24;
   std::uint64_t drain_timeout_ms = 30'000;
+  bool control = true;
 };
 
 // [log]

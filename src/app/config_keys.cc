@@ -17,6 +17,8 @@ constexpr std::array kNodeKeys = {
                     "Processes alive at once, connections and guests together.", 16, 1u << 24},
     Key<NodeConfig>{"drain_timeout_ms", &NodeConfig::drain_timeout_ms,
                     "After SIGTERM: how long requests in flight may take to finish before they are killed.", 0, kDayMs},
+    Key<NodeConfig>{"control", &NodeConfig::control,
+                    "A local socket, for this user alone, by which `rusm top` and its like look into the node."},
 };
 
 constexpr std::array kLogKeys = {

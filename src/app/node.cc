@@ -1,6 +1,7 @@
 #include "app/node.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
@@ -8,6 +9,7 @@
 
 #include "app/guests.h"
 #include "app/listen_address.h"
+#include "observe/control_folder.h"
 #include "wasm/program.h"
 
 namespace rusm::app {
@@ -93,8 +95,24 @@ Result<> Node::open_engine() {
       otp::RuntimeOptions{.workers = static_cast<unsigned>(config_.node.workers),
                           .processes_max = static_cast<std::uint32_t>(config_.node.max_processes)},
       otp::RuntimeParts{.clock = parts_.clock, .entropy = parts_.entropy, .reactors = driver_, .log = &parts_.log});
+  open_control();
   factory_ = std::make_unique<wasm::GuestFactory>(*runtime_);
   return {};
+}
+
+// A node that nobody can look into serves all the same.
+void Node::open_control() {
+  if (!config_.node.control) return;
+  const std::string runtime_dir = parts_.environment("XDG_RUNTIME_DIR").value_or("");
+  Result<std::unique_ptr<observe::ControlServer>> control =
+      observe::ControlServer::open(*runtime_, {.folder = observe::control_folder(runtime_dir, geteuid())});
+  if (control) {
+    control_ = std::move(*control);
+    parts_.log.debug("node", "control socket open", {{"path", control_->path()}});
+  } else {
+    parts_.log.warn("node", "no control socket: rusm top and its like cannot look into this node",
+                    {{"error", control.error().to_string()}});
+  }
 }
 
 void Node::load_components(std::vector<Error>* errors) {

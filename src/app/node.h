@@ -16,6 +16,7 @@
 #include "net/address.h"
 #include "net/epoll_reactor.h"
 #include "net/tcp.h"
+#include "observe/control_server.h"
 #include "otp/runtime.h"
 #include "serve/options.h"
 #include "serve/server.h"
@@ -69,6 +70,7 @@ class Node {
   Node(Config config, NodeParts parts) : config_(std::move(config)), parts_(parts) {}
 
   Result<> open_engine();
+  void open_control();
   void load_components(std::vector<Error>* errors);
   void listen(std::vector<Error>* errors);
   Ended drain(SignalWatch& signals);
@@ -84,6 +86,7 @@ class Node {
   net::IoDriver driver_;
   net::TcpTransport transport_{driver_};
   std::unique_ptr<otp::Runtime> runtime_;
+  std::unique_ptr<observe::ControlServer> control_;  // null: not wanted, or it could not be opened
   std::unique_ptr<wasm::GuestFactory> factory_;
   std::vector<std::unique_ptr<serve::Server>> servers_;
   std::vector<Endpoint> endpoints_;

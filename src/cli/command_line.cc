@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
 #include <charconv>
 
 #include "app/config_keys.h"
@@ -23,6 +25,8 @@ Examples:
   rusm run tool.wasm in.txt               run a command; it sees no file, no variable, no network
   rusm run --dir data::/data:ro --env TOKEN tool.wasm /data/in.txt
   rusm bench                              which workloads there are
+  rusm top                                what the processes of a running node do
+  rusm tree                               who supervises whom
 
 `rusm COMMAND --help` says more. Exit codes: 0 success, 1 failure, 2 wrong use.)";
 
@@ -58,6 +62,41 @@ Without a workload: lists them. `all` runs every one. The numbers are of this ma
 
   rusm bench component-spawn --seconds 5 --workers 2
   rusm bench all --json > before.json)";
+
+constexpr const char* kTopFooter = R"(
+On a terminal it refreshes until q or Ctrl-C; r, s, m, b and p change the order. Else, or with --once or --json, it
+prints once. What the columns mean stands in docs/observing.md.
+
+  rusm top
+  rusm top --sort mailbox --rows 5 --once
+  rusm top --json --node 4711
+
+ORDER: reductions (work per second), messages (received per second), mailbox (messages waiting), bytes (of those), pid.
+Exit codes: 0 success, 1 no node is running or it ended meanwhile, 2 wrong use.)";
+
+constexpr const char* kTreeFooter = R"(
+Each process under its parent, with what it does. Of many children of one kind a few are shown and the rest are counted.
+
+  rusm tree
+  rusm tree --json --node 4711
+
+Exit codes: 0 success, 1 no node is running, 2 wrong use.)";
+
+constexpr const char* kExitsFooter = R"(
+The last processes that ended other than normally, the latest first: when, which, why, and where it crashed.
+
+  rusm exits
+  rusm exits --rows 100 --json
+
+Exit codes: 0 success, 1 no node is running, 2 wrong use.)";
+
+constexpr const char* kProcessFooter = R"(
+PROCESS is a registered name, or a pid as the other commands show it, with or without its brackets.
+
+  rusm process db
+  rusm process 0.17.3 --json
+
+Exit codes: 0 success, 1 there is no such process or no node is running, 2 wrong use.)";
 
 // FILE and what follows it are not CLI11's to parse, so its usage line would not show them.
 class HelpFormatter final : public CLI::Formatter {
@@ -97,6 +136,73 @@ Command finish_run(RunCommand run, const std::vector<std::string>& folders, cons
   run.file = rest.front();
   run.args.assign(rest.begin() + 1, rest.end());
   return run;
+}
+
+// rusm top, tree, exits and process as they are parsed. Outlives the parser that writes into it.
+struct ObserveOptions {
+  static constexpr std::size_t kCommands = 4;
+  std::array<CLI::App*, kCommands> apps = {};  // by Request::What
+  ObserveCommand command;
+  std::string sort = "reductions";
+  std::string interval = "2s";
+};
+
+void add_observe(CLI::App& app, ObserveOptions* options) {
+  struct Verb {
+    const char* name;
+    const char* about;
+    const char* footer;
+  };
+  constexpr std::array<Verb, ObserveOptions::kCommands> kVerbs = {
+      {{"top", "show which processes of a running node do the most", kTopFooter},
+       {"tree", "show which processes of a running node are under which", kTreeFooter},
+       {"exits", "show how processes of a running node ended that did not end normally", kExitsFooter},
+       {"process", "show everything about one process of a running node", kProcessFooter}}};
+  observe::Request& request = options->command.request;
+  for (std::size_t i = 0; i < kVerbs.size(); ++i) {
+    CLI::App* sub = options->apps[i] = app.add_subcommand(kVerbs[i].name, kVerbs[i].about);
+    sub->footer(kVerbs[i].footer);
+    sub->add_option("--node", options->command.node, "which one, if several run")->type_name("PID");
+    sub->add_flag("--json", request.json, "one JSON object on one line");
+  }
+  const auto [top, tree, exits, process] = options->apps;
+  for (CLI::App* sub : {top, exits}) {
+    sub->add_option("--rows", request.rows, "how many to show")
+        ->capture_default_str()
+        ->check(CLI::Range(1, static_cast<int>(observe::TopList::kRowsMax)).description(""))
+        ->type_name("N");
+  }
+  top->add_option("--sort", options->sort, "what comes first")->capture_default_str()->type_name("ORDER");
+  top->add_option("--interval", options->interval, "refresh so often: 500ms, 2s")
+      ->capture_default_str()
+      ->type_name("TIME");
+  top->add_flag("--once", options->command.once, "print once, also on a terminal");
+  process->add_option("process", request.of, "which one")->type_name("PROCESS");
+}
+
+Command finish_observe(ObserveOptions options, std::size_t chosen) {
+  ObserveCommand command = std::move(options.command);
+  command.request.what = static_cast<observe::Request::What>(chosen);
+  if (command.request.what == observe::Request::What::kTop) {
+    const std::optional<observe::TopOrder> order = observe::parse_top_order(options.sort);
+    if (!order) {
+      return misuse(fmt::format("--sort {}: expected reductions, messages, mailbox, bytes or pid", options.sort),
+                    "top");
+    }
+    command.request.order = *order;
+    command.rows_are_given = options.apps[chosen]->count("--rows") > 0;
+    const Result<Nanoseconds> interval = parse_duration(options.interval);
+    if (!interval) return misuse("--interval " + interval.error().text, "top");
+    command.interval = std::max(*interval, 100 * kMillisecond);
+  }
+  if (command.request.what == observe::Request::What::kProcess && command.request.of.empty()) {
+    return misuse("PROCESS is missing: which one? A registered name or a pid", "process");
+  }
+  // The same check as when it is sent, so that misuse is called that.
+  if (const Result<std::string> line = to_line(command.request); !line) {
+    return misuse(line.error().text, options.apps[chosen]->get_name());
+  }
+  return command;
 }
 
 // What could not be understood, in the words of the command line instead of the parser's.
@@ -176,6 +282,9 @@ Command parse(int argc, const char* const* argv) {
       ->type_name("FILE");
   bench_app->footer(kBenchFooter);
 
+  ObserveOptions observe;
+  add_observe(app, &observe);
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
@@ -190,6 +299,9 @@ Command parse(int argc, const char* const* argv) {
   if (*serve_app) return serve;
   if (*check_app) return check;
   if (*bench_app) return bench;
+  for (std::size_t i = 0; i < observe.apps.size(); ++i) {
+    if (*observe.apps[i]) return finish_observe(std::move(observe), i);
+  }
   return finish_run(std::move(run), folders, timeout, run_app->remaining());
 }
 

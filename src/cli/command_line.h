@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "observe/request.h"
 
 namespace rusm::cli {
 
@@ -59,13 +60,22 @@ struct BenchCommand {
   std::string component;  // for the workloads that run one; empty: their own
 };
 
+// rusm top, tree, exits and process
+struct ObserveCommand {
+  observe::Request request;
+  std::string node;             // empty: the only one
+  bool rows_are_given = false;  // else on a terminal as many as fit
+  bool once = false;
+  Nanoseconds interval = 2 * kSecond;
+};
+
 // Print and end: help, the version, or what was wrong with the command line.
 struct PrintCommand {
   std::string text;
   int exit_code = kExitOk;  // anything but kExitOk goes to standard error
 };
 
-using Command = std::variant<ServeCommand, CheckCommand, RunCommand, BenchCommand, PrintCommand>;
+using Command = std::variant<ServeCommand, CheckCommand, RunCommand, BenchCommand, ObserveCommand, PrintCommand>;
 
 Command parse_command_line(int argc, const char* const* argv);
 

@@ -93,9 +93,36 @@ TEST(CommandLineTest, Bench) {
   EXPECT_TRUE(bench.json);
 }
 
+TEST(CommandLineTest, Observe) {
+  using What = observe::Request::What;
+  const auto top = as<ObserveCommand>({"top"});
+  EXPECT_EQ(top.request, observe::Request());
+  EXPECT_EQ(top.interval, 2 * kSecond);
+  EXPECT_FALSE(top.once || top.rows_are_given);
+  const auto more = as<ObserveCommand>(
+      {"top", "--node", "47", "--sort", "mailbox", "--rows", "5", "--interval", "500ms", "--once", "--json"});
+  EXPECT_EQ(more.node, "47");
+  EXPECT_EQ(more.request, (observe::Request{.order = observe::TopOrder::kMailbox, .rows = 5, .json = true}));
+  EXPECT_EQ(more.interval, 500 * kMillisecond);
+  EXPECT_TRUE(more.once && more.rows_are_given);
+  EXPECT_EQ(as<ObserveCommand>({"top", "--interval", "1ms"}).interval, 100 * kMillisecond) << "the least";
+  EXPECT_EQ(as<ObserveCommand>({"tree", "--json"}).request, (observe::Request{.what = What::kTree, .json = true}));
+  EXPECT_EQ(as<ObserveCommand>({"exits", "--rows=3"}).request, (observe::Request{.what = What::kExits, .rows = 3}));
+  const auto process = as<ObserveCommand>({"process", "<0.1.2>", "--node=x"});
+  EXPECT_EQ(process.request, (observe::Request{.what = What::kProcess, .of = "<0.1.2>"}));
+  EXPECT_EQ(process.node, "x");
+}
+
 TEST(CommandLineTest, HelpTeachesByExample) {
-  for (const std::vector<const char*>& args : std::vector<std::vector<const char*>>{
-           {"--help"}, {"serve", "--help"}, {"check", "-h"}, {"run", "--help"}, {"bench", "--help"}}) {
+  for (const std::vector<const char*>& args : std::vector<std::vector<const char*>>{{"--help"},
+                                                                                    {"serve", "--help"},
+                                                                                    {"check", "-h"},
+                                                                                    {"run", "--help"},
+                                                                                    {"bench", "--help"},
+                                                                                    {"top", "--help"},
+                                                                                    {"tree", "--help"},
+                                                                                    {"exits", "--help"},
+                                                                                    {"process", "--help"}}) {
     const auto help = as<PrintCommand>(args);
     EXPECT_EQ(help.exit_code, kExitOk);
     EXPECT_THAT(help.text, HasSubstr("rusm"));
@@ -124,6 +151,15 @@ TEST(CommandLineTest, WrongUseSaysWhatAndExitsWithTwo) {
       {{"run", "--max-memory-mb", "0", "x.wasm"}, "--max-memory-mb"},
       {{"bench", "x", "--seconds", "no"}, "--seconds"},
       {{"bench", "x", "--workers", "-1"}, "--workers"},
+      {{"topp"}, "there is no command topp; did you mean top?"},
+      {{"top", "--sort", "size"}, "--sort size: expected reductions, messages"},
+      {{"top", "--rows", "0"}, "--rows"},
+      {{"top", "--interval", "never"}, "--interval never: expected a time"},
+      {{"top", "--nod", "1"}, "there is no option --nod; did you mean --node?"},
+      {{"tree", "--once"}, "there is no option --once"},
+      {{"tree", "x"}, "x"},
+      {{"process"}, "PROCESS is missing"},
+      {{"process", "a\nb"}, "ask for the process by its pid"},
   };
   for (const auto& [args, text] : cases) {
     const auto printed = as<PrintCommand>(args);

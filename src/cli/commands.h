@@ -10,5 +10,6 @@ int serve(const ServeCommand& command, const app::EnvironmentLookup& environment
 int check(const CheckCommand& command);
 int run(const RunCommand& command, const app::EnvironmentLookup& environment);
 int bench(const BenchCommand& command);
+int observe(const ObserveCommand& command, const app::EnvironmentLookup& environment);
 
 }  // namespace rusm::cli

@@ -26,6 +26,7 @@ int dispatch(int argc, const char* const* argv) {
     int operator()(const CheckCommand& command) const { return check(command); }
     int operator()(const RunCommand& command) const { return run(command, environment_variable); }
     int operator()(const BenchCommand& command) const { return bench(command); }
+    int operator()(const ObserveCommand& command) const { return observe(command, environment_variable); }
     int operator()(const PrintCommand& command) const { return print(command); }
   };
   return std::visit(Visitor(), parse_command_line(argc, argv));
