@@ -50,6 +50,7 @@ function(rusm_pc room description requires libs)
 endfunction()
 rusm_pc(base "errors as values, clocks, log" "fmt" "-lmimalloc -pthread")
 rusm_pc(otp "light processes, links, monitors, supervisors" "rusm-base" "")
+rusm_pc(observe "text and JSON about running processes, and a control socket" "rusm-otp" "")
 rusm_pc(net "sockets and TLS for processes" "rusm-otp libssl libcrypto" "")
 rusm_pc(kv "a key-value seam, and its stores in memory and on a disk" "rusm-otp sqlite3" "")
 

@@ -49,6 +49,7 @@ Guides: {guides}
 | include | target | namespace | |
 |---|---|---|---|
 | `<rusm/otp.h>` | `rusm::otp` | rusm::otp | processes, messages, links, monitors, timers, supervisors |
+| `<rusm/observe.h>` | `rusm::observe` | rusm::observe | what processes do, as text and JSON; a socket to ask over |
 | `<rusm/net.h>` | `rusm::net` | rusm::net | sockets for processes |
 | `<rusm/kv.h>` | `rusm::kv` | rusm::kv | the key-value seam, and its store in memory |
 | `<rusm/base.h>` | `rusm::base` | rusm | errors as values, clocks, randomness, the log |
@@ -63,6 +64,8 @@ NAMESPACES = """/// \\file
 namespace rusm {}
 /// Processes, messages, links, monitors, timers, supervisors.
 namespace rusm::otp {}
+/// What processes do, for people.
+namespace rusm::observe {}
 /// Sockets for processes.
 namespace rusm::net {}
 /// Named buckets of byte strings.
@@ -72,7 +75,7 @@ namespace rusm::kv {}
 # Not a mistake: a member without a comment, and what is nested or specialised, as its template says it all. What Doxygen
 # thinks of templates that inherit from themselves, and of std::hash, is its own affair.
 IGNORED = re.compile(
-    r"Member .* is not documented|Compound rusm::(?:(?:otp|net|kv)::)?(?!(?:otp|net|kv)::)\w+::\S+ is not"
+    r"Member .* is not documented|Compound rusm::(?:(?:otp|observe|net|kv)::)?(?!(?:otp|observe|net|kv)::)\w+::\S+ is not"
     r"|Compound .*<.*> is not documented|potential recursive class relation|Internal inconsistency: scope for class std::")
 
 

@@ -177,7 +177,7 @@ std::string to_text(const ProcessReport& report, std::size_t columns) {
   line("state", state_text(info));
   line("mailbox", fmt::format("{} message{}, {}", count_text(info.mailbox_length), info.mailbox_length == 1 ? "" : "s",
                               size_text(info.mailbox_bytes)));
-  line("received", fmt::format("{} messages", count_text(info.received)));
+  line("received", fmt::format("{} message{}", count_text(info.received), info.received == 1 ? "" : "s"));
   line("reductions", count_text(info.reductions));
   line("groups", joined(report.groups, ", "));
   line("under", joined(report.ancestors, " ← "));

@@ -81,7 +81,7 @@ TEST(ProcessReportTest, EverythingAboutOne) {
                                           "label       store\n"
                                           "state       waits for message\n"
                                           "mailbox     0 messages, 0 B\n"
-                                          "received    1 messages\n"
+                                          "received    1 message\n"
                                           "reductions  {}\n"
                                           "groups      stores\n"
                                           "under       pool ← app\n"

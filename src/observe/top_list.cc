@@ -70,7 +70,8 @@ void TopList::forget() noexcept {
 }
 
 bool TopList::comes_before(const Candidate& a, const Candidate& b) noexcept {
-  return a.key != b.key ? a.key > b.key : a.info.pid < b.info.pid;
+  if (a.key != b.key) return a.key > b.key;
+  return a.reductions != b.reductions ? a.reductions > b.reductions : a.info.pid < b.info.pid;
 }
 
 TopList::Candidate TopList::compare(otp::ProcessInfo info, bool remember) {
@@ -112,7 +113,8 @@ std::vector<TopList::Candidate> TopList::scan(TopOptions options, bool remember,
         candidate.key = candidate.info.mailbox_bytes;
         break;
       case TopOrder::kPid:
-        break;  // the key of all is the same
+        candidate.key = ~candidate.info.pid.raw();
+        break;
     }
     if (best.size() == rows) {
       if (rows == 0 || !comes_before(candidate, best.front())) continue;

@@ -1,9 +1,8 @@
 // TopList: which processes do the most, as top(1) shows it.
 //
-// Rates are what has changed since the last look. A look goes over every process once: about 0.3 µs for each, and more
-// for those that have a label. It remembers 16 bytes for each process that is alive (for each slot of the table, to be
-// exact), and while it looks holds 8 more for each, and what is shown. No process is stopped and no worker is waited
-// for.
+// Rates are what has changed since the last look. A look goes over every process once: 0.3 µs for each, about. It
+// remembers 16 bytes for each process that is alive (for each slot of the table, to be exact), and while it looks holds
+// 8 more for each, and what is shown. No process is stopped and no worker is waited for.
 #pragma once
 
 #include <array>
@@ -104,7 +103,7 @@ class TopList {
     otp::ProcessInfo info;
     std::uint64_t reductions;  // since the last look
     std::uint32_t received;
-    std::uint64_t key;  // the greater comes first
+    std::uint64_t key;  // the greater comes first; of the same, who did more
   };
   static bool comes_before(const Candidate& a, const Candidate& b) noexcept;
 

@@ -29,7 +29,7 @@ constexpr std::size_t kNarrowest = 8;  // of NAME and PARENT
 
 Cells cells_of(const TopRow& row, bool has_rates) {
   return {row.info.pid.to_string(),
-          row.name,
+          row.name.empty() ? "-" : row.name,
           std::string(name_of(doing_of(row.info))),
           count_text(row.info.mailbox_length),
           count_text(row.info.mailbox_bytes),

@@ -48,7 +48,8 @@ TEST(TreeTest, ManyOfOneLabelAreCounted) {
   for (int i = 0; i < 6; ++i) w.spawn("few", pool);
   w.run();
   const std::string text = to_text(look_at_tree(w.runtime));
-  EXPECT_THAT(text, HasSubstr(fmt::format("├─ worker {}  message\n│  └─ helper", chief.to_string()))) << "the first of its kind";
+  EXPECT_THAT(text, HasSubstr(fmt::format("├─ worker {}  message\n│  └─ helper", chief.to_string())))
+      << "the first of its kind";
   EXPECT_THAT(text, HasSubstr("└─ … and 99,995 more worker\n100,008 processes in all\n"));
   EXPECT_THAT(text, Not(HasSubstr("more few"))) << "to leave out one alone would save nothing";
   EXPECT_EQ(std::ranges::count(text, '\n'), 1 + 6 + 5 + 1 + 1 + 1);

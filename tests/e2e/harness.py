@@ -257,7 +257,7 @@ class Connection:
 def environment_for(folder, **more):
     """Nothing of the tester's environment, and a code cache that the tests share, so that each component compiles once."""
     cache = os.environ.get("RUSM_E2E_CACHE", os.path.join(folder, "cache"))
-    return {"PATH": "/usr/bin:/bin", "HOME": folder, "XDG_CACHE_HOME": cache, **more}
+    return {"PATH": "/usr/bin:/bin", "HOME": folder, "XDG_CACHE_HOME": cache, "XDG_RUNTIME_DIR": folder, **more}
 
 
 def limit(what, value):
