@@ -106,7 +106,7 @@ Result<NodeSocket> choose_node(const std::vector<NodeSocket>& nodes, std::string
 Result<std::string> ask(const NodeSocket& node, const Request& request, Nanoseconds timeout) {
   const Result<std::string> line = to_line(request);
   if (!line) return std::unexpected(line.error());
-  Result<Descriptor> fd = connect_to(node.path);
+  Result<Descriptor> fd = connect_to(node.path, timeout);
   if (!fd) {
     if (fd.error().code == ErrorCode::kNotFound) fd.error().text = fmt::format("node {} has ended", node.node);
     if (fd.error().code == ErrorCode::kUnavailable) fd.error().text = "the node has too many who ask; try again";

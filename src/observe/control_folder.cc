@@ -1,6 +1,7 @@
 #include "observe/control_folder.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -130,11 +131,22 @@ Descriptor::~Descriptor() {
   if (fd_ >= 0) close(fd_);
 }
 
-Result<Descriptor> connect_to(const std::string& path) {
+Result<Descriptor> connect_to(const std::string& path, Nanoseconds patience) {
   const Result<sockaddr_un> address = address_of(path);
   if (!address) return std::unexpected(address.error());
   Result<Descriptor> fd = open_socket(path);
-  if (!fd || connect(fd->get(), reinterpret_cast<const sockaddr*>(&*address), sizeof(*address)) == 0) return fd;
+  if (!fd) return fd;
+  if (patience > 0) {
+    // The one way to wait for room: a connect that blocks, for at most this long.
+    const timeval limit = {.tv_sec = patience / kSecond,
+                           .tv_usec = std::min<suseconds_t>(patience % kSecond / kMicrosecond + 1, 999'999)};
+    setsockopt(fd->get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+    fcntl(fd->get(), F_SETFL, 0);
+  }
+  if (connect(fd->get(), reinterpret_cast<const sockaddr*>(&*address), sizeof(*address)) == 0 &&
+      fcntl(fd->get(), F_SETFL, O_NONBLOCK) == 0) {
+    return fd;
+  }
   const int error = errno;
   const ErrorCode code = error == ECONNREFUSED || error == ENOENT ? ErrorCode::kNotFound
                          : error == EAGAIN                        ? ErrorCode::kUnavailable

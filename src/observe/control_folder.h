@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/error.h"
 
 namespace rusm::observe {
@@ -63,9 +64,9 @@ class Descriptor {
   int fd_ = -1;
 };
 
-// A socket that is connected, or about to be, to `path`, without waiting. Errors: kNotFound when nobody listens there
-// (kNotFound also for a file that is gone); kUnavailable when it has no room now; kIo, kInvalid.
-Result<Descriptor> connect_to(const std::string& path);
+// A socket that is connected to `path` and does not block. Waits at most `patience` for the listener to have room.
+// Errors: kNotFound when nobody listens there, or nothing is there; kUnavailable when it has no room; kIo, kInvalid.
+Result<Descriptor> connect_to(const std::string& path, Nanoseconds patience = 0);
 // Errors: kInvalid, kIo.
 Result<Descriptor> listen_at(const std::string& path);
 

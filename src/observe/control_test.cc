@@ -273,8 +273,8 @@ TEST_F(ControlTest, ClientsThatVanishLeaveNothingBehind) {
     if (i % 4 == 2) send_text(fd->get(), "top\n");
     if (i % 4 == 3) send_text(fd->get(), "process of=x\n");
   }
+  EXPECT_TRUE(ask_one(*server, {})) << "behind all of them";
   EXPECT_TRUE(eventually([&] { return descriptors() <= before; }));
-  EXPECT_TRUE(ask_one(*server, {}));
 }
 
 TEST_F(ControlTest, SeveralAskAtOnce) {
