@@ -83,21 +83,22 @@ Routine kills(Self& self, Crowd* crowd, Nanoseconds span, Bursts* bursts, std::s
 }  // namespace
 
 Result<Measurement> fault_recovery_supervisor(const Options& options) {
+  Restarts restarts;  // outlives the node, which ends its processes
   BenchNode node(options);
-  const auto gate = std::make_shared<Gate>(1);
   const Nanoseconds start = node.clock.now();
-  Restarts restarts{.until = start + options.span(), .gate = gate};
+  restarts.until = start + options.span();
+  restarts.gate = std::make_shared<Gate>(1);
   node.runtime.spawn(
       supervise,
       SupervisorSpec{.restarts_max = kAnyNumber, .window = kSecond, .children = {child("child", fails, &restarts)}});
-  gate->wait();
+  restarts.gate->wait();
   return node.measured(static_cast<double>(restarts.count), "restarts/s", start);
 }
 
 Result<Measurement> fault_recovery_burst(const Options& options) {
-  BenchNode node(options);
-  Crowd crowd;
+  Crowd crowd;  // outlives the node, which ends its processes
   Bursts bursts;
+  BenchNode node(options);
   const auto gate = std::make_shared<Gate>(1);
   node.runtime.spawn(kills, &crowd, options.span(), &bursts, gate);
   gate->wait();

@@ -49,7 +49,7 @@ struct Commit : otp::Waiter {
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<> h) {
     handle = h;
-    self.set_waiter(this, otp::Step::kWaitSignals);
+    self.set_waiter(this, otp::Step::kWaitSignals, otp::Wait::kBlocking);
     if (!self.charge()) self.set_yield();
     store.submit(pending);
   }

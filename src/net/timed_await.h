@@ -24,7 +24,7 @@ struct TimedAwait : otp::detail::Await {
       self.wake_at(until);
     }
     look_in_time();
-    suspend(h, kStep, !self.charge(0));
+    suspend(h, kStep, !self.charge(0), otp::Wait::kSocket);
   }
   bool look() noexcept {
     if (op().step()) return true;

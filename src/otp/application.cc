@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "otp/match.h"
 #include "otp/supervisor_messages.h"
@@ -65,26 +66,57 @@ Result<SupervisorSpec> tree_of(const ApplicationSpec& spec) {
   return tree;
 }
 
-using Started = std::expected<Pid, ExitReason>;
+struct Started {
+  Pid root;  // empty: there is none
+  std::optional<ExitReason> failure;
+};
 
-// Starts the root and waits with it until it stands.
+// Starts the root and waits with it until it stands. Until then the two are linked, so that whoever kills this one
+// leaves nothing behind.
 Routine start_root(Self& self, std::promise<Started> promise, std::shared_ptr<std::promise<ExitReason>> end,
                    SupervisorSpec spec, Nanoseconds timeout) {
-  SpawnOptions options{.label = "applications", .parent = self.pid(), .monitor = true, .awaited = true};
+  SpawnOptions options{.label = "applications", .parent = self.pid(), .link = true, .monitor = true, .awaited = true};
   options.on_exit = [end](Pid, const ExitReason& reason) { end->set_value(reason); };
+  self.trap_exit(true);
   const Spawned root = self.runtime().spawn_from(self, std::move(options), supervise, std::move(spec));
   if (!root.pid) {
-    promise.set_value(std::unexpected(ExitReason::limit("processes", "there are too many")));
+    promise.set_value({Pid(), ExitReason::limit("processes", "there are too many")});
     co_return;
   }
-  std::optional<Message> message = co_await receive_for(self, timeout);
-  if (!message) {
-    self.exit(root.pid, Kind::kKill);
-    promise.set_value(std::unexpected(ExitReason(Kind::kTimeout)));
-  } else if (message->is_down()) {
-    promise.set_value(std::unexpected(message->reason()));
-  } else {
-    promise.set_value(root.pid);
+  std::optional<Message> message =
+      co_await receive_if_for(self, timeout, [](const Message& m) { return !m.is_exit(); });
+  Started started{root.pid, std::nullopt};
+  if (!message) started.failure = Kind::kTimeout;
+  if (message && message->is_down()) started = {Pid(), message->reason()};
+  self.unlink(root.pid);
+  promise.set_value(std::move(started));
+}
+
+// Who lives of `known` and of all that is below them; what is found is added to `known`.
+std::vector<Pid> tree_below(Runtime& runtime, std::unordered_set<Pid>* known) {
+  std::vector<Pid> alive;
+  for (bool grew = true; grew;) {
+    grew = false;
+    alive.clear();
+    for (const Pid pid : runtime.processes()) {
+      const std::optional<ProcessInfo> info = runtime.info(pid);
+      if (!info) continue;
+      if (known->contains(info->parent)) grew |= known->insert(pid).second;
+      if (known->contains(pid)) alive.push_back(pid);
+    }
+  }
+  return alive;
+}
+
+// Kills `root` and all that is below it, and waits until nothing of it lives. What is started again meanwhile is found
+// in the next round, and who started it is dead by then.
+void kill_tree(Runtime& runtime, Pid root) {
+  std::unordered_set<Pid> known{root};
+  for (;;) {
+    const std::vector<Pid> alive = tree_below(runtime, &known);
+    if (alive.empty()) return;
+    for (const Pid pid : alive) runtime.exit(pid, Kind::kKill);
+    for (const Pid pid : alive) (void)runtime.wait_for(pid, kNever);
   }
 }
 
@@ -130,7 +162,7 @@ Result<SupervisorSpec> application_tree(std::vector<ApplicationSpec> application
     Result<SupervisorSpec> tree = tree_of(spec);
     if (!tree) return tree;
     ChildSpec child = child_supervisor(spec.name, std::move(*tree));
-    child.restart = spec.restart;
+    child.restart = spec.permanent ? Restart::kPermanent : Restart::kTemporary;
     root.children.push_back(std::move(child));
   }
   return root;
@@ -142,19 +174,20 @@ Result<Applications> Applications::start(Runtime& runtime, std::vector<Applicati
   if (!spec) return std::unexpected(spec.error());
   std::promise<Started> promise;
   std::future<Started> future = promise.get_future();
-  Started started = std::unexpected(ExitReason(Kind::kKilled));
+  Started started{Pid(), Kind::kKilled};
   auto end = std::make_shared<std::promise<ExitReason>>();
   End ended = end->get_future().share();
   if (runtime.spawn(start_root, std::move(promise), std::move(end), std::move(*spec), timeout)) {
     try {
       started = future.get();
     } catch (const std::future_error&) {
-      // Whoever was to say it was killed.
+      // Whoever was to say it was killed, and its root with it.
     }
   }
-  if (started) return Applications(runtime, *started, std::move(ended));
-  const bool late = started.error().kind() == Kind::kTimeout;
-  return fail(late ? ErrorCode::kTimeout : ErrorCode::kUnavailable, "applications", started.error().to_string());
+  if (!started.failure) return Applications(runtime, started.root, std::move(ended));
+  const bool late = started.failure->kind() == Kind::kTimeout;
+  if (started.root) (void)Applications(runtime, started.root, std::move(ended)).stop();
+  return fail(late ? ErrorCode::kTimeout : ErrorCode::kUnavailable, "applications", started.failure->to_string());
 }
 
 Applications::~Applications() {
@@ -171,8 +204,7 @@ Result<> Applications::stop(Nanoseconds timeout) {
   const Pid root = std::exchange(root_, Pid());
   runtime_->exit(root, Kind::kShutdown);
   if (wait(timeout)) return {};
-  runtime_->exit(root, Kind::kKill);
-  (void)wait();
+  kill_tree(*runtime_, root);
   return fail(ErrorCode::kTimeout, "applications", "did not stop in time and were killed");
 }
 

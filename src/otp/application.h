@@ -83,9 +83,8 @@ struct ApplicationSpec {
   Settings settings = {};
   // Makes its tree. Called once, before anything starts.
   std::function<Result<SupervisorSpec>(const Settings&)> tree;
-  // When its tree ends, as after too many restarts, all applications are stopped: always (kPermanent), unless it ended
-  // normally (kTransient), or never (kTemporary).
-  Restart restart = Restart::kPermanent;
+  // Whether the end of its tree, as after too many restarts, is the end of all; else the others go on without it.
+  bool permanent = true;
 };
 
 // What is to be supervised so that these run: a supervisor of their trees, in the order of their needs.
@@ -98,7 +97,7 @@ class Applications {
   static constexpr Nanoseconds kStopTimeout = 30 * kSecond;
 
   // Returns when all of them have started. Errors: as application_tree(); kUnavailable with the reason when one could
-  // not start, and then none is left; kTimeout.
+  // not start, kTimeout when that took longer than `timeout` ns; then none is left, as after stop().
   static Result<Applications> start(Runtime& runtime, std::vector<ApplicationSpec> applications,
                                     Nanoseconds timeout = kNever);
   Applications(Applications&& other) noexcept
@@ -111,7 +110,8 @@ class Applications {
   Pid root() const noexcept { return root_; }
   // Waits until they have ended by themselves, and says why; nothing when `timeout` ns have passed first.
   std::optional<ExitReason> wait(Nanoseconds timeout = kNever);
-  // Stops them in order; what is left after `timeout` ns is killed. kTimeout then.
+  // Stops them in order; what is left of their trees after `timeout` ns is killed, and the answer is kTimeout. Returns
+  // when none of it lives.
   Result<> stop(Nanoseconds timeout = kStopTimeout);
 
  private:

@@ -10,7 +10,8 @@ StreamState::StreamState(Runtime& runtime, const StreamOptions& options)
     : runtime_(runtime),
       bytes_max_(std::max<std::size_t>(options.bytes_max, 1)),
       mask_(std::bit_ceil(std::max<std::uint64_t>(options.chunks_max, 1)) - 1),
-      slots_(std::make_unique<Buffer[]>(mask_ + 1)) {}
+      slots_(std::make_unique<Buffer[]>(mask_ + 1)),
+      used_(std::make_unique<Buffer[]>(mask_ + 1)) {}
 
 void StreamState::wake(std::atomic<std::uint64_t>& waiting) noexcept {
   if (waiting.load() == 0) [[likely]]
@@ -34,14 +35,31 @@ bool StreamState::has_room(Pid writer) noexcept {
   return look();
 }
 
-void StreamState::push(Buffer* chunk, Buffer* spare) noexcept {
+void StreamState::push(Buffer chunk) noexcept {
   const std::uint64_t tail = tail_.load(std::memory_order_relaxed);
-  bytes_written_.store(bytes_written_.load(std::memory_order_relaxed) + chunk->size(), std::memory_order_relaxed);
-  Buffer& at = slot(tail);
-  if (at.capacity() != 0) *spare = std::exchange(at, Buffer());
-  at = std::exchange(*chunk, Buffer());
+  bytes_written_.store(bytes_written_.load(std::memory_order_relaxed) + chunk.size(), std::memory_order_relaxed);
+  slots_[tail & mask_] = std::move(chunk);
   tail_.store(tail + 1);
   wake(reader_waiting_);
+}
+
+Buffer StreamState::reuse() noexcept {
+  const std::uint64_t head = used_head_.load(std::memory_order_relaxed);
+  if (head == used_tail_.load(std::memory_order_acquire)) return Buffer();  // partner: give_back
+  Buffer used = std::exchange(used_[head & mask_], Buffer());
+  bytes_reused_.store(bytes_reused_.load(std::memory_order_relaxed) + used.capacity(), std::memory_order_relaxed);
+  used_head_.store(head + 1, std::memory_order_release);  // partner: give_back
+  return used;
+}
+
+void StreamState::give_back(Buffer used) noexcept {
+  if (used.capacity() == 0) return;
+  const std::uint64_t tail = used_tail_.load(std::memory_order_relaxed);
+  if (tail - used_head_.load(std::memory_order_acquire) > mask_) return;  // partner: reuse
+  if (bytes_kept() + used.capacity() > bytes_max_) return;
+  bytes_given_back_ += used.capacity();
+  used_[tail & mask_] = std::move(used);
+  used_tail_.store(tail + 1, std::memory_order_release);  // partner: reuse
 }
 
 void StreamState::end_writing(Writer how) noexcept {
@@ -57,8 +75,9 @@ bool StreamState::has_chunk(Pid reader) noexcept {
 }
 
 Buffer StreamState::pop(Buffer used) noexcept {
+  give_back(std::move(used));
   const std::uint64_t head = head_.load(std::memory_order_relaxed);
-  Buffer chunk = std::exchange(slot(head), std::move(used));
+  Buffer chunk = std::exchange(slots_[head & mask_], Buffer());
   bytes_read_.store(bytes_read_.load(std::memory_order_relaxed) + chunk.size(), std::memory_order_relaxed);
   head_.store(head + 1);
   wake(writer_waiting_);
@@ -74,22 +93,23 @@ std::optional<StreamEnd> StreamState::ended() const noexcept {
 
 void StreamState::end_reading() noexcept {
   reader_gone_.store(true);
+  reader_waiting_.store(0);
   wake(writer_waiting_);
 }
 
 }  // namespace detail
 
 Buffer StreamWriter::buffer(std::size_t bytes) {
+  Buffer used = state_ ? state_->reuse() : Buffer();
   // Memory that is much too large is not worth keeping for it.
-  if (bytes == 0 || spare_.capacity() < bytes || spare_.capacity() / 4 > bytes) return Buffer::of_size(bytes);
-  Buffer buffer = std::exchange(spare_, Buffer());
-  buffer.resize(bytes);
-  return buffer;
+  if (bytes == 0 || used.capacity() < bytes || used.capacity() / 4 > bytes) return Buffer::of_size(bytes);
+  used.resize(bytes);
+  return used;
 }
 
 bool StreamWriter::try_write(Self& self, Buffer&& chunk) noexcept {
-  if (reader_gone() || !state_->has_room(self.pid()) || reader_gone()) return false;
-  if (!chunk.empty()) state_->push(&chunk, &spare_);
+  if (over() || !state_->has_room(self.pid()) || reader_gone()) return false;
+  if (!chunk.empty()) state_->push(std::exchange(chunk, Buffer()));
   return true;
 }
 

@@ -18,7 +18,8 @@
 //
 // An end that is destroyed, with its process or with a message that nobody receives, tells the other end: no death
 // leaves it waiting, and what lies in the stream is freed with the last end. What was written before the writer's
-// death is read first. A stream stays in its node; a message that carries an end does not arrive at another.
+// death is read first. A stream stays in its node; a message that carries an end does not arrive at another. No end
+// outlives the runtime.
 //
 // Two streams make a two-way connection, each half of which is finished by itself: open_duplex().
 #pragma once
@@ -103,12 +104,12 @@ enum class StreamEnd : std::uint8_t {
 
 namespace detail {
 
-// What both ends share: a ring of chunks. Slots from head to tail hold what is to be read; the others may hold memory
-// that the reader is done with, for the writer.
+// What both ends share: a ring of chunks, those from head to tail being what is to be read; and a second one for memory
+// that the reader is done with, on its way back to the writer: at most bytes_max of it.
 //
 // Invariants
 // 1. Only the writer moves tail_ and only the reader head_. The slot at tail is the writer's until it moves tail_, the
-//    slot at head the reader's until it moves head_.
+//    slot at head the reader's until it moves head_. The other way round in the ring of used memory.
 // 2. Whoever is about to wait sets its flag and looks once more; whoever changes something does so and looks at the
 //    flag. Both are sequentially consistent, so at least one of the two sees the other.
 class StreamState final : public RefCounted {
@@ -122,7 +123,9 @@ class StreamState final : public RefCounted {
   bool has_room(Pid writer) noexcept;
   bool reader_gone() const noexcept { return reader_gone_.load(); }
   // REQUIRES: has_room().
-  void push(Buffer* chunk, Buffer* spare) noexcept;
+  void push(Buffer chunk) noexcept;
+  // Memory that the reader is done with; empty when there is none.
+  Buffer reuse() noexcept;
   void end_writing(Writer how) noexcept;
 
   // ── Reader ──
@@ -137,23 +140,30 @@ class StreamState final : public RefCounted {
   // Bytes that went in and came out so far.
   std::uint64_t bytes_written() const noexcept { return bytes_written_.load(std::memory_order_relaxed); }
   std::uint64_t bytes_read() const noexcept { return bytes_read_.load(std::memory_order_relaxed); }
+  // The reader.
+  std::uint64_t bytes_kept() const noexcept {
+    return bytes_given_back_ - bytes_reused_.load(std::memory_order_relaxed);
+  }
 
  private:
   ~StreamState() override = default;
   void wake(std::atomic<std::uint64_t>& waiting) noexcept;
-  Buffer& slot(std::uint64_t number) noexcept { return slots_[number & mask_]; }
+  void give_back(Buffer used) noexcept;
 
   // Constant after construction.
   Runtime& runtime_;
   const std::size_t bytes_max_;
   const std::uint64_t mask_;
   const std::unique_ptr<Buffer[]> slots_;
+  const std::unique_ptr<Buffer[]> used_;
 
   // The writer's.
   alignas(64) std::atomic<std::uint64_t> tail_{0};
   std::atomic<std::uint64_t> bytes_written_{0};
   std::atomic<std::uint64_t> writer_waiting_{0};  // its pid; cleared by whoever wakes it
   std::atomic<Writer> writer_{Writer::kThere};
+  std::atomic<std::uint64_t> used_head_{0};
+  std::atomic<std::uint64_t> bytes_reused_{0};
   std::uint64_t head_seen_ = 0;
   std::uint64_t bytes_read_seen_ = 0;
 
@@ -162,6 +172,8 @@ class StreamState final : public RefCounted {
   std::atomic<std::uint64_t> bytes_read_{0};
   std::atomic<std::uint64_t> reader_waiting_{0};  // its pid; cleared by whoever wakes it
   std::atomic<bool> reader_gone_{false};
+  std::atomic<std::uint64_t> used_tail_{0};
+  std::uint64_t bytes_given_back_ = 0;
   std::uint64_t tail_seen_ = 0;
 };
 
@@ -177,8 +189,9 @@ class StreamWriter {
   explicit StreamWriter(Ref<detail::StreamState> state) : state_(std::move(state)) {}
   StreamWriter(StreamWriter&&) noexcept = default;
   StreamWriter& operator=(StreamWriter&& other) noexcept {
-    std::swap(state_, other.state_);
-    std::swap(spare_, other.spare_);
+    const StreamWriter held(std::move(*this));
+    state_ = std::move(other.state_);
+    finished_ = std::exchange(other.finished_, false);
     return *this;
   }
   ~StreamWriter() {
@@ -187,26 +200,29 @@ class StreamWriter {
 
   // A buffer of `bytes`, with whatever was there.
   Buffer buffer(std::size_t bytes);
-  // To be awaited: true once the chunk is in the stream; false when the reader is gone, and the chunk with it. An empty
-  // chunk is not sent.
+  // To be awaited: true once the chunk is in the stream; false when the reader is gone, or finish() was called, and the
+  // chunk is gone too. An empty chunk is not sent.
   auto write(Self& self, Buffer chunk) noexcept;
   // The same, copied.
   auto write(Self& self, std::span<const std::byte> bytes);
   auto write(Self& self, std::string_view text);
-  // Without waiting: false, and the chunk is left as it is, when the stream is full or the reader gone. When full,
-  // news(self) ends once there is room again.
+  // Without waiting: false, and the chunk is left as it is, when the stream is full, or the reader gone: to be asked
+  // before news(self), which ends once there is room again or the reader has gone since.
   bool try_write(Self& self, Buffer&& chunk) noexcept;
   bool reader_gone() const noexcept { return !state_ || state_->reader_gone(); }
   // No more will come.
   void finish() noexcept {
+    finished_ = true;
     if (state_) state_->end_writing(detail::StreamState::Writer::kFinished);
   }
   std::uint64_t bytes_written() const noexcept { return state_ ? state_->bytes_written() : 0; }
 
  private:
   friend struct detail::WriteChunk;
+  bool over() const noexcept { return finished_ || reader_gone(); }
+
   Ref<detail::StreamState> state_;
-  Buffer spare_;
+  bool finished_ = false;
 };
 
 // The end from which bytes come. Threads: one owner at a time; whoever awaits it is who is woken.
@@ -218,8 +234,9 @@ class StreamReader {
   explicit StreamReader(Ref<detail::StreamState> state) : state_(std::move(state)) {}
   StreamReader(StreamReader&&) noexcept = default;
   StreamReader& operator=(StreamReader&& other) noexcept {
-    std::swap(state_, other.state_);
-    std::swap(current_, other.current_);
+    const StreamReader held(std::move(*this));
+    state_ = std::move(other.state_);
+    current_ = std::move(other.current_);
     return *this;
   }
   ~StreamReader() {
@@ -233,6 +250,8 @@ class StreamReader {
   // Without waiting: nothing when there is nothing now, and news(self) ends once there is.
   std::optional<Chunk> try_read(Self& self) noexcept;
   std::uint64_t bytes_read() const noexcept { return state_ ? state_->bytes_read() : 0; }
+  // Of used memory that waits for the writer; never more than bytes_max.
+  std::uint64_t bytes_kept() const noexcept { return state_ ? state_->bytes_kept() : 0; }
 
  private:
   friend struct detail::ReadChunk;
@@ -261,7 +280,7 @@ struct WriteChunk : Await {
     ready = [](Waiter& waiter, Process&) noexcept { return static_cast<WriteChunk&>(waiter).look(); };
   }
   bool look() noexcept {
-    return chunk.empty() || writer.reader_gone() || writer.try_write(self, std::move(chunk)) || writer.reader_gone();
+    return chunk.empty() || writer.over() || writer.try_write(self, std::move(chunk)) || writer.over();
   }
   bool await_ready() noexcept { return self.charge() && !self.exit_pending() && look(); }
   void await_suspend(std::coroutine_handle<> h) noexcept {

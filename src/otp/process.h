@@ -230,12 +230,12 @@ class alignas(64) Process {
   bool drain() noexcept;
   bool exit_pending() const noexcept { return exit_pending_; }
   Waiter* waiter() const noexcept { return waiter_; }
-  void set_waiter(Waiter* waiter, Step step) noexcept {
+  // `wait`: what info() says while the process is parked.
+  void set_waiter(Waiter* waiter, Step step, Wait wait = Wait::kOther) noexcept {
     waiter_ = waiter;
     wait_step_ = step;
+    wait_.store(wait, std::memory_order_relaxed);
   }
-  // What info() says while the process is parked.
-  void set_wait(Wait wait) noexcept { wait_.store(wait, std::memory_order_relaxed); }
   Step wait_step() const noexcept { return wait_step_; }
   void set_yield() noexcept { yield_ = true; }
   bool take_yield() noexcept { return std::exchange(yield_, false); }

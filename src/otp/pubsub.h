@@ -12,6 +12,7 @@
 #include <concepts>
 #include <cstddef>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "otp/process.h"
@@ -28,11 +29,12 @@ inline bool unsubscribe(Self& self, std::string_view topic) {
   return self.runtime().leave(topic, self.pid());
 }
 
-// To each process that is subscribed now, the publishing one too if it is: a copy of `value`. Returns to how many. What
+// To each process that is subscribed now, the publishing one too if it is: a copy of `value`; a std::string is a value
+// like any other, literals and views go as bytes. Returns to how many. What
 // is large and never changed is best published as a std::shared_ptr<const T>, which stays in its node.
 template <std::copy_constructible T>
   requires(!std::is_same_v<T, Message> && !std::is_convertible_v<T, std::span<const std::byte>> &&
-           !std::is_convertible_v<T, std::string_view>)
+           (std::is_same_v<T, std::string> || !std::is_convertible_v<T, std::string_view>))
 std::size_t publish(Self& self, std::string_view topic, const T& value) {
   const Groups::Members subscribers = self.runtime().members(topic);
   if (!subscribers) return 0;

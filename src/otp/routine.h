@@ -138,8 +138,7 @@ struct Await : Waiter {
   // Suspends at `h`: to wait as `step` says, or only to let others run first.
   void suspend(std::coroutine_handle<> h, Step step, bool yield_first, Wait wait = Wait::kOther) noexcept {
     handle = h;
-    self.set_waiter(this, step);
-    self.set_wait(wait);
+    self.set_waiter(this, step, wait);
     if (yield_first) self.set_yield();
   }
   // True once the deadline is over; until then it makes sure that the process looks again at that time.

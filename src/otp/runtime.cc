@@ -83,6 +83,10 @@ void Runtime::give_back(Process& process, Worker* worker) noexcept {
   }
 }
 
+void Runtime::give_back(Process& process) noexcept {
+  give_back(process, Worker::current_of(*this));
+}
+
 Pid Runtime::spawn_body(BodyPtr body, SpawnOptions options) {
   Process* process = acquire();
   if (process == nullptr) return Pid();
@@ -125,8 +129,8 @@ Spawned Runtime::launch(Process& process, BodyPtr body, SpawnOptions options, Pr
     outside_spawns_.fetch_add(1, std::memory_order_relaxed);
   }
   if (parts_.hook != nullptr) parts_.hook->on_spawn(spawned.pid);
-  // A child that is linked or watched is awaited: the two take turns on this worker.
-  schedule(process, options.link || options.monitor, worker);
+  // Who links and watches what it starts is its supervisor, and waits for it next: the two take turns on this worker.
+  schedule(process, options.link && options.monitor, worker);
   return spawned;
 }
 
@@ -137,9 +141,9 @@ bool Runtime::take_name(Process& process, std::string name) {
 }
 
 void Runtime::set_tag(Process& process, SpawnOptions& options, const Process* parent) {
-  if (!options.parent && parent != nullptr) options.parent = parent->pid();
   process.detail().tagged = true;
-  process.detail().parent = options.parent;
+  if (options.parent) process.detail().parent = options.parent;
+  if (!options.parent && parent != nullptr) options.parent = parent->pid();
   tags_.set(process.pid(), {std::move(options.label), options.parent, options.awaited});
 }
 
@@ -353,6 +357,7 @@ std::unique_ptr<ProcessDetail> Runtime::vacate(Process& process, Worker* worker)
   if (detail) Envelope::destroy_list(std::exchange(detail->stash_head, nullptr));
   process.trap_exit_ = process.exit_pending_ = process.woken_ = process.yield_ = false;
   process.wait_step_ = Step::kWait;
+  process.wait_.store(Wait::kOther, std::memory_order_relaxed);
   process.overflow_.store(MailboxOverflow::kUnbounded, std::memory_order_relaxed);
   process.load_.store(0, std::memory_order_relaxed);
   process.received_.store(0, std::memory_order_relaxed);

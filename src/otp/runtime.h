@@ -165,7 +165,7 @@ class Runtime {
   Pid spawn_with(SpawnOptions options, F function, Args... args) {
     Process* process = acquire();
     if (process == nullptr) return Pid();
-    return launch(*process, function(*process, std::move(args)...).release(), std::move(options), nullptr).pid;
+    return launch(*process, make_body(*process, function, args...), std::move(options), nullptr).pid;
   }
   // Starts any body. Takes it over even when it fails.
   Pid spawn_body(BodyPtr body, SpawnOptions options = {});
@@ -175,7 +175,7 @@ class Runtime {
   Spawned spawn_from(Process& parent, SpawnOptions options, F function, Args... args) {
     Process* process = acquire();
     if (process == nullptr) return {};
-    return launch(*process, function(*process, std::move(args)...).release(), std::move(options), &parent);
+    return launch(*process, make_body(*process, function, args...), std::move(options), &parent);
   }
 
   // A request that was received and is sent on is an ordinary message: hand over its reply_to() to let another answer.
@@ -286,6 +286,17 @@ class Runtime {
 
   Process* find(Pid pid) const noexcept { return table_.find(pid); }
   Process* acquire();
+  // Of one that never was.
+  void give_back(Process& process) noexcept;
+  template <class F, class... Args>
+  BodyPtr make_body(Process& process, F& function, Args&... args) {
+    try {
+      return function(process, std::move(args)...).release();
+    } catch (...) {
+      give_back(process);
+      throw;
+    }
+  }
   void give_back(Process& process, Worker* worker) noexcept;
   Spawned launch(Process& process, BodyPtr body, SpawnOptions options, Process* parent);
   void reject(Pid to, EnvelopePtr envelope, ExitReason why) noexcept;
@@ -354,6 +365,7 @@ class Runtime {
   // Self-synchronised.
   std::atomic<std::uint32_t> searching_{0};      // workers that look for work
   std::atomic<std::uint32_t> idle_{0};           // workers that are parked
+  std::atomic<std::uint32_t> guards_{0};         // of them, those that look after the others before long
   std::atomic<std::uint64_t> injected_size_{0};  // of injected_, to look without the lock
   std::atomic<bool> stopping_{false};
   std::atomic<std::uint64_t> outside_spawns_{0};

@@ -24,8 +24,9 @@
 //   on(Self&, const Down&)         a monitored process ended
 //   on(Self&, const Exit&)         a linked process ended; it traps exits then
 //   on(Self&, Message&)            what is none of its Messages. Without it that is logged and dropped
-//   Result<> init(Self&)           before the first message. Its supervisor waits for it if its spec says
-//                                  reports_ready; an error is the reason why the start failed: crashed ("init")
+//   Result<> init(Self&)           before the first message. Its supervisor waits for it; an error is the reason why
+//   the
+//                                  start failed: crashed ("init")
 //   void terminate(Self&, const ExitReason&)   before an orderly end: its parent ended or asks it to stop, anyone
 //                                  sends it an exit signal `shutdown`, or it says Stop. It traps exits then. What has
 //                                  to be freed in any case, a kill included, belongs into destructors
@@ -37,7 +38,9 @@
 #include <concepts>
 #include <expected>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -78,9 +81,9 @@ concept AnswersLater = requires(T& t, Self& self, M m, ReplyTo to) { t.on(self, 
 template <class T, class M>
 concept Answers = requires(T& t, Self& self, M m) { t.on(self, std::move(m)); };
 template <class T>
-concept TakesDown = requires(T& t, Self& self, const Down& down) { t.on(self, down); };
+concept TakesDown = requires(T& t, Self& self, Down& down) { t.on(self, down); };
 template <class T>
-concept TakesExit = requires(T& t, Self& self, const Exit& exit) { t.on(self, exit); };
+concept TakesExit = requires(T& t, Self& self, Exit& exit) { t.on(self, exit); };
 template <class T>
 concept TakesAny = requires(T& t, Self& self, Message& message) { t.on(self, message); };
 template <class T>
@@ -97,7 +100,9 @@ concept MindsIdling = requires(T& t, Self& self) {
 template <class T, class M>
 struct ReplyOf {
   using Raw = typename Unwrapped<decltype(std::declval<T&>().on(std::declval<Self&>(), std::declval<M>()))>::Type;
-  using Type = std::conditional_t<std::is_void_v<Raw>, Done, Raw>;
+  static constexpr bool kNone =
+      std::is_void_v<Raw> || std::is_same_v<Raw, Stop> || std::is_same_v<Raw, std::optional<Stop>>;
+  using Type = std::conditional_t<kNone, Done, Raw>;
 };
 template <class T, class M>
   requires requires { typename M::Reply; }
@@ -105,9 +110,34 @@ struct ReplyOf<T, M> {
   using Type = typename M::Reply;
 };
 
+template <class M, class List>
+inline constexpr bool kIsListed = false;
+template <class M, class... All>
+inline constexpr bool kIsListed<M, Messages<All...>> = (std::is_same_v<M, All> || ...);
+
+// What is wrong with sending M to a T, at compile time.
+template <class T, class M>
+consteval bool check_sent() {
+  static_assert(kIsListed<M, typename T::Messages>, "the server does not list this type among its Messages");
+  static_assert(Answers<T, M> || AnswersLater<T, M>, "the server has no on() for this type of its Messages");
+  return true;
+}
+template <class T, class M>
+consteval bool check_asked() {
+  if constexpr (AnswersLater<T, M> && !Answers<T, M>) {
+    static_assert(
+        requires { typename M::Reply; },
+        "its handler takes a ReplyTo, so the message has to say what the answer is: using Reply = …");
+  }
+  return check_sent<T, M>();
+}
+
 // A value that leaves the node if it can.
 template <class V>
 Message message_of(V value) {
+  static_assert(!std::is_pointer_v<V> && !std::is_same_v<V, std::string_view> &&
+                    !std::is_convertible_v<V, std::span<const std::byte>>,
+                "what is sent must own what it says: processes share no memory");
   if constexpr (Encodable<V>) {
     return Message::of(std::move(value));
   } else {
@@ -175,6 +205,7 @@ template <class T>
 class ServerLoop {
  public:
   static constexpr bool kTraps = TakesExit<T> || Terminates<T>;
+  static_assert(!requires(T& t, Self& s) { t.on_idle(s); } || MindsIdling<T>, "on_idle() needs kIdleAfter, in ns");
 
   ServerLoop(Self& self, T& state) : self_(self), state_(state) {}
 
@@ -234,7 +265,7 @@ class ServerLoop {
     if (message.is_down()) {
       if constexpr (TakesDown<T>) {
         down_.emplace(Down{message.from(), message.reference(), message.name(), message.reason()});
-        return turn_of(self_, ReplyTo(), [this] { return state_.on(self_, std::as_const(*down_)); });
+        return turn_of(self_, ReplyTo(), [this] { return state_.on(self_, *down_); });
       }
       return take_other(message);
     }
@@ -245,7 +276,7 @@ class ServerLoop {
     if (is_order_to_stop(message, self_.parent())) return {.stop = Stop{message.reason()}, .rest = {}};
     if constexpr (TakesExit<T>) {
       exit_.emplace(Exit{message.from(), message.reason()});
-      return turn_of(self_, ReplyTo(), [this] { return state_.on(self_, std::as_const(*exit_)); });
+      return turn_of(self_, ReplyTo(), [this] { return state_.on(self_, *exit_); });
     } else {
       if (message.reason().is_normal()) return {};
       return {.stop = Stop{message.reason()}, .rest = {}};
@@ -264,11 +295,11 @@ class ServerLoop {
     static_assert(Answers<T, M> || AnswersLater<T, M>, "the server has no on() for this type of its Messages");
     M* value = message.get_if<M>();
     if (value == nullptr) return false;
-    const ReplyTo to = reply_to_of(message);
+    to_ = reply_to_of(message);
     if constexpr (AnswersLater<T, M>) {
-      turn->emplace(turn_of(self_, ReplyTo(), [&] { return state_.on(self_, std::move(*value), to); }));
+      turn->emplace(turn_of(self_, ReplyTo(), [&] { return state_.on(self_, std::move(*value), to_); }));
     } else {
-      turn->emplace(turn_of(self_, to, [&] { return state_.on(self_, std::move(*value)); }));
+      turn->emplace(turn_of(self_, to_, [&] { return state_.on(self_, std::move(*value)); }));
     }
     return true;
   }
@@ -284,8 +315,10 @@ class ServerLoop {
 
   Self& self_;
   T& state_;
-  std::optional<Down> down_;  // that is being handled
-  std::optional<Exit> exit_;  // that is being handled
+  // Of what is being handled; a handler that is a task refers to them.
+  ReplyTo to_;
+  std::optional<Down> down_;
+  std::optional<Exit> exit_;
 };
 
 template <class T>
@@ -309,6 +342,14 @@ struct Serve {
 template <class T>
 inline constexpr detail::Serve<T> serve{};
 
+// A server as a child. Its supervisor waits for its init(), if it has one.
+template <class T, class... Args>
+ChildSpec child(std::string id, detail::Serve<T> body, Args... args) {
+  ChildSpec spec = child<detail::Serve<T>, Args...>(std::move(id), body, std::move(args)...);
+  spec.reports_ready = detail::Initialises<T>;
+  return spec;
+}
+
 // A pid that says what may be sent there. Threads: a value.
 template <class T>
 class Server {
@@ -325,19 +366,21 @@ class Server {
   // ReplyTo the message's type says what the answer is: `using Reply = …`.
   template <class M>
   auto call(Self& self, M message, Nanoseconds timeout = kCallTimeout) const {
+    static_assert(detail::check_asked<T, M>());
     return detail::AwaitableWith<detail::CallTyped<typename detail::ReplyOf<T, M>::Type>, M>(
         self, pid_, detail::message_of(std::move(message)), deadline_after(self.runtime().clock().now(), timeout));
   }
   // From a thread that is no worker; blocks.
   template <class M>
   auto ask(Runtime& runtime, M message, Nanoseconds timeout = kCallTimeout) const {
+    static_assert(detail::check_asked<T, M>());
     return detail::typed_answer<typename detail::ReplyOf<T, M>::Type>(
         runtime.ask(pid_, detail::message_of(std::move(message)), timeout));
   }
   // Without an answer.
   template <class M>
   void cast(Self& self, M message) const noexcept {
-    static_assert(detail::Answers<T, M> || detail::AnswersLater<T, M>, "the server takes no such message");
+    static_assert(detail::check_sent<T, M>());
     self.send(pid_, detail::message_of(std::move(message)));
   }
   bool operator==(const Server&) const = default;

@@ -28,7 +28,7 @@
 // Handlers are found in this order, for a message M in a state S; each may be a Task<Next<…>> as well:
 //   on(Self&, S&, M&, ReplyTo), on(Self&, S&, M&)     in this state
 //   on(Self&, M&, ReplyTo), on(Self&, M&)             in any state
-// A message that may be postponed is taken by reference, and left as it is.
+// A message is taken by reference (or by value, copied), and left as it is if it is postponed.
 // M is one of Messages, StateTimeout, const Down& or const Exit& (it traps exits then). A request is answered through
 // its ReplyTo, by self.reply(to, …), now or later. A message of Messages that has no handler in a state crashes the
 // process, as it does in OTP; others are logged and dropped.
@@ -83,14 +83,23 @@ class Next {
 
 namespace detail {
 
+// M: as it is handed over, an M& for messages.
 template <class T, class S, class M>
-concept HandlesHereLater = requires(T& t, Self& self, S& s, M m, ReplyTo to) { t.on(self, s, std::move(m), to); };
+concept HandlesHereLater =
+    requires(T& t, Self& self, S& s, M&& m, ReplyTo& to) { t.on(self, s, std::forward<M>(m), to); };
 template <class T, class S, class M>
-concept HandlesHere = requires(T& t, Self& self, S& s, M m) { t.on(self, s, std::move(m)); };
+concept HandlesHere = requires(T& t, Self& self, S& s, M&& m) { t.on(self, s, std::forward<M>(m)); };
 template <class T, class M>
-concept HandlesAnywhereLater = requires(T& t, Self& self, M m, ReplyTo to) { t.on(self, std::move(m), to); };
+concept HandlesAnywhereLater = requires(T& t, Self& self, M&& m, ReplyTo& to) { t.on(self, std::forward<M>(m), to); };
 template <class T, class M>
-concept HandlesAnywhere = requires(T& t, Self& self, M m) { t.on(self, std::move(m)); };
+concept HandlesAnywhere = requires(T& t, Self& self, M&& m) { t.on(self, std::forward<M>(m)); };
+template <class T, class S, class M>
+concept Handles =
+    HandlesHereLater<T, S, M> || HandlesHere<T, S, M> || HandlesAnywhereLater<T, M> || HandlesAnywhere<T, M>;
+template <class T, class States, class M>
+inline constexpr bool kHandledSomewhere = false;
+template <class T, class... S, class M>
+inline constexpr bool kHandledSomewhere<T, std::variant<S...>, M> = (Handles<T, S, M> || ...);
 template <class T, class S>
 concept Enters = requires(T& t, Self& self, S& s) { t.enter(self, s); };
 
@@ -113,14 +122,25 @@ class MachineLoop {
     ready(self_);
     for (;;) {
       Message message = co_await receive(self_);
-      co_await take(&message);
+      Found found = handle(message);
+      if (found.later) found.now = co_await std::move(*found.later);
+      if (found.now) found.end = follow(*found.now, message, found.takes_reply_to);
+      if (found.end) co_await end(self_, std::move(*found.end));
     }
   }
 
  private:
+  // What became of a message.
+  struct Found {
+    std::optional<Step> now = {};          // its handler has returned this
+    std::optional<Task<Step>> later = {};  // its handler is a task, and that is what is left to do
+    bool takes_reply_to = false;
+    std::optional<ExitReason> end = {};
+  };
+
   template <class... S>
   static constexpr bool traps(std::type_identity<std::variant<S...>>) {
-    return HandlesAnywhere<T, const Exit&> || (HandlesHere<T, S, const Exit&> || ...);
+    return HandlesAnywhere<T, Exit&> || (HandlesHere<T, S, Exit&> || ...);
   }
   static constexpr bool kTraps = traps(std::type_identity<States>());
 
@@ -145,93 +165,86 @@ class MachineLoop {
         state_);
   }
 
-  Task<> apply(Step step, Message* message) {
-    switch (step.what()) {
-      case What::kKeep:
-        co_return;
-      case What::kPostpone:
-        if (message != nullptr && !self_.stash(std::move(*message))) {
-          co_await end(self_, ExitReason::limit("mailbox", "there is no room for what is postponed"));
-        }
-        co_return;
-      case What::kStop:
-        co_await end(self_, std::move(step.stop().reason));
-        co_return;
-      case What::kEnter:
-        state_ = std::move(step.state());
-        enter();
-        self_.unstash();
-        co_return;
+  // Does what a handler has said. A reason: the process has to end with it.
+  std::optional<ExitReason> follow(Step& step, Message& message, bool takes_reply_to) {
+    if (step.what() == What::kPostpone) {
+      if (message.get_if<TimeoutDue>() != nullptr || self_.stash(std::move(message))) return std::nullopt;
+      return ExitReason::limit("mailbox", "there is no room for what is postponed");
     }
+    if (message.is_request() && !takes_reply_to) self_.reply(message.reply_to(), Message::of(Done()));
+    if (step.what() == What::kStop) return std::move(step.stop().reason);
+    if (step.what() == What::kEnter) {
+      state_ = std::move(step.state());
+      enter();
+      self_.unstash();
+    }
+    return std::nullopt;
   }
 
-  // The task of the handler for M in the present state, if there is one. `m` outlives it, or is a copy.
-  template <class M, class V>
-  std::optional<Task<Step>> find(V&& m, ReplyTo to) {
+  static void put(Found& found, Step step) { found.now.emplace(std::move(step)); }
+  static void put(Found& found, Task<Step> task) { found.later.emplace(std::move(task)); }
+
+  // Calls the handler for M in the present state. False: there is none.
+  template <class M>
+  bool call(M&& m, Found& found) {
     return std::visit(
-        [&]<class S>(S& state) -> std::optional<Task<Step>> {
+        [&]<class S>(S& state) {
           if constexpr (HandlesHereLater<T, S, M>) {
-            return as_task(machine_.on(self_, state, std::forward<V>(m), to));
+            found.takes_reply_to = true;
+            put(found, machine_.on(self_, state, std::forward<M>(m), to_));
           } else if constexpr (HandlesHere<T, S, M>) {
-            return as_task(machine_.on(self_, state, std::forward<V>(m)));
+            put(found, machine_.on(self_, state, std::forward<M>(m)));
           } else if constexpr (HandlesAnywhereLater<T, M>) {
-            return as_task(machine_.on(self_, std::forward<V>(m), to));
+            found.takes_reply_to = true;
+            put(found, machine_.on(self_, std::forward<M>(m), to_));
           } else if constexpr (HandlesAnywhere<T, M>) {
-            return as_task(machine_.on(self_, std::forward<V>(m)));
+            put(found, machine_.on(self_, std::forward<M>(m)));
           } else {
-            return std::nullopt;
+            return false;
           }
+          return true;
         },
         state_);
   }
-  static Task<Step> as_task(Step step) { co_return step; }
-  static Task<Step> as_task(Task<Step> task) { return task; }
 
-  Task<> take(Message* message) {
-    if (message->is_exit()) {
-      const Exit exit{message->from(), message->reason()};
-      if (is_order_to_stop(*message, self_.parent())) co_await end(self_, exit.reason);
-      if (auto handler = find<const Exit&>(exit, ReplyTo()))
-        co_return co_await apply(co_await std::move(*handler), message);
-      co_return report_unknown(self_, *message);
-    }
-    if (message->is_down()) {
-      const Down down{message->from(), message->reference(), message->name(), message->reason()};
-      if (auto handler = find<const Down&>(down, ReplyTo()))
-        co_return co_await apply(co_await std::move(*handler), message);
-      co_return report_unknown(self_, *message);
-    }
-    if (const auto* due = message->get_if<TimeoutDue>()) {
-      if (due->entry != entries_) co_return;  // it was on its way when its state was left
-      timer_.reset();
-      if (auto handler = find<StateTimeout>(StateTimeout(), ReplyTo())) {
-        co_await apply(co_await std::move(*handler), nullptr);
+  Found handle(Message& message) {
+    Found found;
+    to_ = reply_to_of(message);
+    if (message.is_exit()) {
+      if (is_order_to_stop(message, self_.parent())) {
+        found.end = message.reason();
+        return found;
       }
-      co_return;
+      exit_.emplace(Exit{message.from(), message.reason()});
+      if (!call(*exit_, found)) report_unknown(self_, message);
+    } else if (message.is_down()) {
+      down_.emplace(Down{message.from(), message.reference(), message.name(), message.reason()});
+      if (!call(*down_, found)) report_unknown(self_, message);
+    } else if (const auto* due = message.get_if<TimeoutDue>()) {
+      if (due->entry != entries_) return found;  // it was on its way when its state was left
+      timer_.reset();
+      call(StateTimeout(), found);
+    } else if (!offer(message, found, typename T::Messages())) {
+      report_unknown(self_, message);
     }
-    bool known = false;
-    std::optional<Task<Step>> handler = offer(*message, &known, typename T::Messages());
-    if (handler) co_return co_await apply(co_await std::move(*handler), message);
-    if (!known) co_return report_unknown(self_, *message);
-    co_await end(self_, ExitReason::crashed("state", unexpected_.first + " is not expected in " + unexpected_.second));
+    return found;
   }
 
+  // False: it is none of them.
   template <class... M>
-  std::optional<Task<Step>> offer(Message& message, bool* known, Messages<M...>) {
-    std::optional<Task<Step>> handler;
-    (void)(offer_one<M>(message, known, &handler) || ...);
-    return handler;
+  bool offer(Message& message, Found& found, Messages<M...>) {
+    return (offer_one<M>(message, found) || ...);
   }
   template <class M>
-  bool offer_one(Message& message, bool* known, std::optional<Task<Step>>* handler) {
+  bool offer_one(Message& message, Found& found) {
+    static_assert(kHandledSomewhere<T, States, M&>,
+                  "the machine has no on() for this type of its Messages: on(Self&, State&, const M&), or without the "
+                  "state");
     M* value = message.get_if<M>();
     if (value == nullptr) return false;
-    *known = true;
-    if (auto found = find<M&>(*value, reply_to_of(message))) {
-      handler->emplace(std::move(*found));
-    } else {
-      unexpected_ = {std::string(kWireName<M>),
-                     std::visit([]<class S>(S&) { return std::string(kWireName<S>); }, state_)};
+    if (!call(*value, found)) {
+      const std::string state = std::visit([]<class S>(S&) { return std::string(kWireName<S>); }, state_);
+      found.end = ExitReason::crashed("state", std::string(kWireName<M>) + " is not expected in " + state);
     }
     return true;
   }
@@ -239,9 +252,12 @@ class MachineLoop {
   Self& self_;
   T& machine_;
   States state_{};
-  std::uint64_t entries_ = 0;                       // states entered so far
-  std::optional<TimerId> timer_;                    // of StateTimeout
-  std::pair<std::string, std::string> unexpected_;  // a message and the state in which it came
+  std::uint64_t entries_ = 0;     // states entered so far
+  std::optional<TimerId> timer_;  // of StateTimeout
+  // Of what is being handled; a handler that is a task refers to them.
+  ReplyTo to_;
+  std::optional<Down> down_;
+  std::optional<Exit> exit_;
 };
 
 template <class T>

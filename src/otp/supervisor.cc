@@ -1,120 +1,12 @@
-// The supervisor's body is one coroutine. Whatever it awaits, it receives messages one by one and sorts them (take):
-// ends of children and requests wait in queues of their own until the present work is done, the answers that the work
-// waits for are noted at their child, and the end of its own parent makes it stop. So nothing is searched for in the
-// mailbox, and many children start and stop in linear time.
-#include "otp/supervisor.h"
+#include "otp/supervisor_process.h"
 
 #include <algorithm>
-#include <boost/unordered/unordered_flat_map.hpp>
 #include <cmath>
-#include <deque>
-#include <map>
 #include <ranges>
-#include <unordered_map>
 #include <utility>
-#include <variant>
-
-#include "otp/match.h"
-#include "otp/supervisor_messages.h"
 
 namespace rusm::otp {
-namespace {
-
-using namespace detail;  // NOLINT(google-build-using-namespace): the messages
-using Kind = ExitReason::Kind;
-
-struct RestartDue {
-  std::uint64_t child = 0;
-  std::uint64_t wait = 0;
-};
-
-struct Child {
-  ChildSpec spec;
-  ChildState state = ChildState::kStopped;
-  Pid pid = {};
-  bool answered = false;  // ready() or decline() came
-  bool declined = false;
-  std::optional<ExitReason> ended = {};  // while somebody waits for it
-  Nanoseconds started = 0;
-  Nanoseconds wait = 0;           // of the last back-off
-  std::uint64_t wait_number = 0;  // a wait that was given up does not restart it
-};
-
-struct Ended {
-  std::uint64_t child;
-  ExitReason reason;
-};
-
-bool is_failure(const ExitReason& reason) {
-  return reason.kind() != Kind::kNormal && reason.kind() != Kind::kShutdown;
-}
-
-class Supervisor {
- public:
-  Supervisor(Self& self, SupervisorSpec spec) : self_(self), spec_(std::move(spec)) {}
-
-  Task<> run();
-
- private:
-  using Number = std::uint64_t;  // of a child, in the order of their first start
-
-  Child& at(Number number) { return children_.at(number); }
-  bool is_dynamic() const { return spec_.strategy == Strategy::kSimpleOneForOne; }
-  Number add(ChildSpec spec);
-  void forget(Number number);
-  void lose(Child& child);
-
-  void take(Message message);
-  void take_down(const Down& down);
-  // One more message, or until `deadline`; false when it has passed.
-  Task<bool> take_next(Nanoseconds deadline = kNever);
-
-  // What went wrong, or nothing. Nothing as well when it declined, or its supervisor has to stop.
-  Task<std::optional<ExitReason>> start(Number number);
-  std::optional<ExitReason> launch(Number number, Child& child);
-  Task<std::optional<ExitReason>> wait_until_started(Number number);
-  // The child lives no more when it returns.
-  Task<> stop(Number number);
-  Task<> stop_all();
-  Task<> start_first();
-
-  Task<> handle_end(Ended ended);
-  enum class Alone : std::uint8_t { kNotAlone, kDone, kFailed };
-  Alone restart_alone(const Ended& ended);
-  Task<> restart(Number number);
-  Task<> restart_now(Number number);
-  Task<bool> start_again(std::vector<Number> numbers);
-  std::vector<Number> affected_by(Number number) const;
-  static bool starts_again(const Child& child, const ExitReason& reason);
-  bool take_pending_end(Number number);
-  bool note_restart();
-  Nanoseconds next_wait(Child& child);
-  void report(std::string_view what, const Child& child, const ExitReason& reason);
-
-  Task<> handle(Message request);
-  Task<> handle_start(ReplyTo to, ChildSpec spec);
-  Task<> handle_order(ReplyTo to, const OrderRequest& order);
-  void answer(ReplyTo to, Pid pid) { self_.reply(to, Message::of(Answer{pid, {}})); }
-  void refuse(ReplyTo to, ErrorCode code, std::string text) {
-    self_.reply(to, Message::of(Answer{Pid(), std::pair(code, std::move(text))}));
-  }
-  std::vector<ChildInfo> which() const;
-  ChildCounts count() const;
-
-  Self& self_;
-  const SupervisorSpec spec_;
-  std::map<Number, Child> children_;
-  Number next_number_ = 1;
-  std::unordered_map<std::string, Number> by_id_;
-  boost::unordered_flat_map<Pid, std::pair<Number, Child*>, std::hash<Pid>> by_pid_;  // of those that live
-  std::uint64_t alive_ = 0;
-  std::uint64_t waiting_ = 0;
-  std::deque<Nanoseconds> restarts_;  // within the window
-  std::deque<Ended> ended_;
-  std::deque<RestartDue> due_;
-  std::deque<Message> requests_;
-  std::optional<ExitReason> stop_;
-};
+namespace detail {
 
 // ── Children ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -175,7 +67,7 @@ void Supervisor::take_down(const Down& down) {
   if (awaited) {
     child.ended = down.reason;
   } else {
-    ended_.push_back({number, down.reason});
+    note_end(number, child, down.reason);
   }
 }
 
@@ -192,6 +84,23 @@ Task<bool> Supervisor::take_next(Nanoseconds deadline) {
 
 // ── Start and stop ───────────────────────────────────────────────────────────────────────────────────────────────────
 
+// What a spec does is its author's; what it throws is an error like any other.
+Result<Spawned> Supervisor::call_start(const ChildSpec& spec, SpawnOptions options) {
+  try {
+    return spec.start(self_, std::move(options));
+  } catch (...) {
+    return fail(ErrorCode::kInternal, spec.id, reason_of_current_exception().to_string());
+  }
+}
+
+ChildSpec Supervisor::call_dynamic(const Message& argument) {
+  try {
+    return spec_.dynamic(argument);
+  } catch (...) {
+    return ChildSpec();
+  }
+}
+
 // Makes its process. What went wrong, or nothing.
 std::optional<ExitReason> Supervisor::launch(Number number, Child& child) {
   SpawnOptions options;
@@ -200,7 +109,7 @@ std::optional<ExitReason> Supervisor::launch(Number number, Child& child) {
   options.parent = self_.pid();
   options.link = options.monitor = true;
   options.awaited = child.spec.reports_ready;
-  const Result<Spawned> spawned = child.spec.start(self_, std::move(options));
+  const Result<Spawned> spawned = call_start(child.spec, std::move(options));
   if (!spawned) return ExitReason::crashed("start", spawned.error().to_string());
   if (!spawned->pid) {
     const bool taken = !child.spec.name.empty() && self_.runtime().whereis(child.spec.name);
@@ -211,6 +120,8 @@ std::optional<ExitReason> Supervisor::launch(Number number, Child& child) {
   if (spec_.backoff) child.started = self_.runtime().clock().now();
   child.answered = child.declined = false;
   child.ended.reset();
+  child.unseen.reset();
+  ++child.incarnation;
   by_pid_[child.pid] = {number, &child};
   ++alive_;
   child.state = ChildState::kRunning;
@@ -235,7 +146,7 @@ Task<std::optional<ExitReason>> Supervisor::wait_until_started(Number number) {
     if (!child.ended) {
       child.state = ChildState::kRunning;
     } else {
-      ended_.push_back({number, *std::exchange(child.ended, std::nullopt)});  // ready, and then it ended
+      note_end(number, child, *std::exchange(child.ended, std::nullopt));  // ready, and then it ended
     }
     co_return std::nullopt;
   }
@@ -315,12 +226,9 @@ bool Supervisor::starts_again(const Child& child, const ExitReason& reason) {
   return child.spec.restart == Restart::kPermanent || (child.spec.restart == Restart::kTransient && is_failure(reason));
 }
 
-// Whether it has ended, is to start again, and nobody has seen to that yet: whoever starts it now does.
-bool Supervisor::take_pending_end(Number number) {
-  const auto ended = std::ranges::find(ended_, number, &Ended::child);
-  if (ended == ended_.end() || !starts_again(at(number), ended->reason)) return false;
-  ended_.erase(ended);
-  return true;
+void Supervisor::note_end(Number number, Child& child, const ExitReason& reason) {
+  child.unseen = reason;
+  ended_.push_back({number, child.incarnation, reason});
 }
 
 // The common case, in which nothing else is affected and nothing is waited for, without any coroutine.
@@ -329,7 +237,8 @@ Supervisor::Alone Supervisor::restart_alone(const Ended& ended) {
   const auto found = children_.find(ended.child);
   if (found == children_.end()) return Alone::kNotAlone;
   Child& child = found->second;
-  const bool simple = child.state == ChildState::kStopped && !child.spec.reports_ready;
+  const bool simple =
+      child.state == ChildState::kStopped && child.incarnation == ended.incarnation && !child.spec.reports_ready;
   if (!simple || !starts_again(child, ended.reason)) return Alone::kNotAlone;
   if (is_failure(ended.reason)) report("ended", child, ended.reason);
   if (!note_restart()) return Alone::kDone;
@@ -341,8 +250,12 @@ Supervisor::Alone Supervisor::restart_alone(const Ended& ended) {
 Task<> Supervisor::handle_end(Ended ended) {
   const auto found = children_.find(ended.child);
   // It may have been started again, or forgotten, by what was done since.
-  if (found == children_.end() || found->second.state != ChildState::kStopped) co_return;
+  if (found == children_.end() || found->second.state != ChildState::kStopped ||
+      found->second.incarnation != ended.incarnation) {
+    co_return;
+  }
   Child& child = found->second;
+  child.unseen.reset();
   if (is_failure(ended.reason)) report("ended", child, ended.reason);
   if (starts_again(child, ended.reason)) {
     co_await restart(ended.child);
@@ -385,8 +298,9 @@ Task<> Supervisor::restart_now(Number number) {
     std::vector<Number> affected = affected_by(number);
     std::vector<Number> again;
     for (const Number other : std::views::reverse(affected)) {
-      const bool ran =
-          at(other).pid || other == number || at(other).state == ChildState::kWaiting || take_pending_end(other);
+      const Child& child = at(other);
+      const bool ran = child.pid || other == number || child.state == ChildState::kWaiting ||
+                       (child.unseen && starts_again(child, *child.unseen));
       co_await stop(other);
       if (stop_) co_return;
       if (other != number && at(other).spec.restart == Restart::kTemporary) {
@@ -398,7 +312,15 @@ Task<> Supervisor::restart_now(Number number) {
     std::ranges::reverse(again);
     if (co_await start_again(std::move(again)) || stop_ || !children_.contains(number)) co_return;
     if (!note_restart()) co_return;
+    co_await look_up();
+    if (stop_ || !children_.contains(number)) co_return;
   }
+}
+
+// Between attempts that fail at once, of which there may be many: others run meanwhile, and it hears of what has come.
+Task<> Supervisor::look_up() {
+  co_await yield(self_);
+  while (std::optional<Message> message = self_.try_receive()) take(std::move(*message));
 }
 
 // False when one could not be started; it and those after it are then stopped.
@@ -453,7 +375,9 @@ Task<> Supervisor::run() {
       const Number number = ended.child;
       const Alone alone = restart_alone(ended);
       if (alone == Alone::kNotAlone) co_await handle_end(std::move(ended));
-      if (alone == Alone::kFailed) co_await restart(number);
+      if (alone != Alone::kFailed || !note_restart()) continue;
+      co_await look_up();
+      if (!stop_ && children_.contains(number)) co_await restart_now(number);
     } else if (!due_.empty()) {
       const RestartDue due = due_.front();
       due_.pop_front();
@@ -476,105 +400,13 @@ Task<> Supervisor::run() {
   co_await end(self_, reason);
 }
 
-// ── Requests ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-Task<> Supervisor::handle(Message request) {
-  const ReplyTo to = request.reply_to();
-  if (auto* start = request.get_if<StartRequest>()) {
-    if (is_dynamic()) {
-      co_return refuse(to, ErrorCode::kInvalid,
-                       "start_child: the children of a kSimpleOneForOne come from an argument");
-    }
-    co_await handle_start(to, std::move(start->spec));
-  } else if (auto* dynamic = request.get_if<StartDynamicRequest>()) {
-    ChildSpec spec = is_dynamic() ? spec_.dynamic(*dynamic->argument) : ChildSpec();
-    if (!spec.start) {
-      co_return refuse(to, ErrorCode::kInvalid, "start_child: the supervisor makes no child of such an argument");
-    }
-    co_await handle_start(to, std::move(spec));
-  } else if (const auto* order = request.get_if<OrderRequest>()) {
-    co_await handle_order(to, *order);
-  } else if (request.get_if<WhichRequest>() != nullptr) {
-    self_.reply(to, Message::of(which()));
-  } else if (request.get_if<CountRequest>() != nullptr) {
-    self_.reply(to, Message::of(count()));
-  } else {
-    refuse(to, ErrorCode::kInvalid, "a supervisor does not know this request");
-  }
-}
-
-Task<> Supervisor::handle_start(ReplyTo to, ChildSpec spec) {
-  const bool dynamic = is_dynamic();
-  if (!dynamic) {
-    if (Result<> fine = validate({.children = {spec}}); !fine) {
-      co_return refuse(to, fine.error().code, fine.error().to_string());
-    }
-    if (by_id_.contains(spec.id)) co_return refuse(to, ErrorCode::kExists, "id: \"" + spec.id + "\" is in use");
-  }
-  const Number number = add(std::move(spec));
-  const std::optional<ExitReason> failure = co_await start(number);
-  if (stop_) co_return;
-  const Child& child = at(number);
-  if (failure) {
-    refuse(to, ErrorCode::kUnavailable, "the child could not be started: " + failure->to_string());
-    co_return forget(number);
-  }
-  const bool declined = child.declined;
-  answer(to, child.pid);
-  if (declined && (dynamic || child.spec.restart == Restart::kTemporary)) forget(number);
-}
-
-Task<> Supervisor::handle_order(ReplyTo to, const OrderRequest& order) {
-  Number number = 0;
-  if (const auto by_id = by_id_.find(order.id); by_id != by_id_.end()) number = by_id->second;
-  if (const auto by_pid = by_pid_.find(order.pid); by_pid != by_pid_.end()) number = by_pid->second.first;
-  if (number == 0) {
-    co_return refuse(to, ErrorCode::kNotFound,
-                     "there is no child " + (order.pid ? order.pid.to_string() : "\"" + order.id + "\""));
-  }
-  const bool stopped = at(number).state == ChildState::kStopped;
-  switch (order.order) {
-    case Order::kTerminate:
-      co_await stop(number);
-      answer(to, Pid());
-      if (at(number).spec.restart == Restart::kTemporary || is_dynamic()) forget(number);
-      co_return;
-    case Order::kRestart: {
-      if (!stopped) co_return refuse(to, ErrorCode::kExists, "the child runs, or waits for its restart");
-      const std::optional<ExitReason> failure = co_await start(number);
-      if (stop_) co_return;
-      if (failure) {
-        co_return refuse(to, ErrorCode::kUnavailable, "the child could not be started: " + failure->to_string());
-      }
-      co_return answer(to, at(number).pid);
-    }
-    case Order::kDelete:
-      if (!stopped)
-        co_return refuse(to, ErrorCode::kExists, "the child runs, or waits for its restart: terminate it first");
-      forget(number);
-      co_return answer(to, Pid());
-  }
-}
-
-std::vector<ChildInfo> Supervisor::which() const {
-  std::vector<ChildInfo> infos;
-  for (const auto& [number, child] : children_) {
-    infos.push_back({.id = child.spec.id, .pid = child.pid, .state = child.state, .restart = child.spec.restart});
-  }
-  return infos;
-}
-
-ChildCounts Supervisor::count() const {
-  return {.specs = children_.size(), .active = alive_, .waiting = waiting_};
-}
-
-}  // namespace
+}  // namespace detail
 
 Routine supervise(Self& self, SupervisorSpec spec) {
   if (const Result<> fine = validate(spec); !fine) {
     co_await end(self, ExitReason::crashed("spec", fine.error().to_string()));
   }
-  Supervisor supervisor(self, std::move(spec));
+  detail::Supervisor supervisor(self, std::move(spec));
   co_await supervisor.run();
 }
 

@@ -11,7 +11,9 @@
 // or an order to stop: any exit signal from its parent or from outside, and `shutdown` from anyone (see
 // stop_process()).
 //
-// Differs from OTP: restarts can be delayed (Backoff); {shutdown, Term} does not exist.
+// Differs from OTP: restarts can be delayed (Backoff); {shutdown, Term} does not exist; kOneForAll and kRestForOne
+// start again what ran, and not what was terminated, declined or ended and was not to start again; `shutdown` from
+// anyone stops it.
 #pragma once
 
 #include <cstdint>

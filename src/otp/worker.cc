@@ -35,7 +35,9 @@ void Worker::enqueue(Process& process, bool chatty) noexcept {
     if (runnable == nullptr) return;
   }
   if (!queue_.push(runnable)) overflow(*runnable);
-  if (runtime_.idle_.load(std::memory_order_relaxed) > 0) runtime_.wake_idle_worker();
+  if (runtime_.idle_.load(std::memory_order_relaxed) == 0) return;
+  const bool next = running_.load(std::memory_order_relaxed) == nullptr && chat_.empty() && queue_.size() == 1;
+  if (!next) runtime_.wake_idle_worker();
 }
 
 // The older half of the own queue goes to the injection queue, and this one with it, under one lock, as in Go's
@@ -118,10 +120,6 @@ void Worker::attend(Nanoseconds now) noexcept {
 Process* Worker::search() noexcept {
   Process* found = runtime_.take_injected(this);
   if (found == nullptr) {
-    attend(runtime_.clock().now());
-    found = next();
-  }
-  if (found == nullptr) {
     if (!searching_) {
       if (2 * runtime_.searching_.load(std::memory_order_relaxed) >= runtime_.workers()) return nullptr;
       runtime_.searching_.fetch_add(1);
@@ -162,25 +160,35 @@ void Worker::sleep() noexcept {
     if (!worker->parked_.load()) others_run = true;
     if (!worker->queue_.empty()) work = true;
   }
+  bool had_a_look = false;  // that was its turn to have, and nothing called for it
   if (!work) {
     const Nanoseconds now = runtime_.clock().now();
+    if (others_run) others_ran_ = now;
+    const bool guard = others_run || now - others_ran_ < kGuardFor;
     const Nanoseconds due = timers_.next_due();
     Nanoseconds timeout = due == kNever ? kNever : (due > now ? due - now : 0);
-    if (others_run && timeout > watch_span_) timeout = watch_span_;
+    if (guard && timeout > watch_span_) timeout = watch_span_;
     counters.parks.add();
+    if (guard) runtime_.guards_.fetch_add(1);
     reactor_->park(timeout);
+    if (guard) runtime_.guards_.fetch_sub(1);
+    had_a_look = guard;
   }
   runtime_.idle_.fetch_sub(1);
   parked_.store(false);
   if (wake_to_search_.exchange(false, std::memory_order_acquire)) searching_ = true;
   const Nanoseconds now = looked_outside_ = runtime_.clock().now();
   if (now >= timers_.next_due()) fire_timers(now);
+  const bool called = !had_a_look || has_work() || searching_;
   if (others_run) {
     if (now >= watch_at_) watch_others(now);
   } else {
-    watch_span_ = kWatchMin;
+    watch_span_ = called ? kWatchMin : kWatchMax;
+    watch_at_ = now + watch_span_;
     // All slept, and this one may be about to get stuck: another has to be up to notice.
-    if (!work && runtime_.idle_.load(std::memory_order_relaxed) > 0) runtime_.wake_idle_worker();
+    if (!work && called && runtime_.guards_.load() == 0 && runtime_.idle_.load(std::memory_order_relaxed) > 0) {
+      runtime_.wake_idle_worker();
+    }
   }
   if (has_work()) stop_searching();
 }

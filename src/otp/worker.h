@@ -1,8 +1,8 @@
 // Worker: one thread that runs processes. Internal to otp.
 //
 // Where the next process comes from, in this order: the chat slot (a process that the running one has just sent a
-// message to: it finds the caches warm), the own run queue, the injection queue, the reactor and the timers, other
-// workers.
+// message to, or that it has just started and will wait for: it finds the caches warm), the own run queue, the
+// injection queue, the reactor and the timers, other workers.
 // - At most kChatsInARow steps are taken from the chat slot in a row, so that two that chat cannot starve the rest.
 // - Every kTick steps the injection queue comes first; then, and after a step that used up its slice, the reactor and
 //   the timers are looked at.
@@ -11,14 +11,17 @@
 //
 // Sleep. A worker that finds nothing says that it is idle, looks everywhere once more and parks in its reactor.
 // 1. Work put into a worker's own queues needs nobody else to be awake: that worker is awake and will run it. So
-// pushing
-//    there only looks, without a fence, whether an idle worker should be woken to help.
+//    pushing there only looks, without a fence, whether an idle worker should be woken to help; and when a socket or a
+//    timer makes one process runnable and there is nothing else, nobody is woken: this worker runs it next.
 // 2. Work injected from outside is published before idle_ is read, both sequentially consistent; a parking worker does
 //    the reverse. So at least one of the two sees the other.
-// 3. As long as another worker is not parked, a parked one sleeps for kWatchMin to kWatchMax at a time and then looks
-// after
-//    the others: whoever has not finished a step since gets his timers, sockets and runnable processes attended to. So
-//    a native step that never awaits freezes nothing but itself. When all are parked nobody wakes up without cause.
+// 3. As long as another worker is not parked, and for kGuardFor after that, a parked one is on guard: it sleeps for
+//    kWatchMin to kWatchMax at a time and then looks after the others: whoever has not finished a step since gets his
+//    timers, sockets and runnable processes attended to. So a native step that never awaits freezes nothing but itself.
+//    Whoever gets up while nobody is on guard wakes another. When all have been parked for a while nobody wakes up
+//    without cause.
+//    A guard counts itself out before it looks whether others are up; whoever gets up says so before it looks for a
+//    guard; both sequentially consistent: so one of the two sees the other.
 #pragma once
 
 #include <time.h>
@@ -99,6 +102,7 @@ class Worker {
   static constexpr std::uint32_t kTick = 61;
   static constexpr Nanoseconds kWatchMin = kMillisecond;
   static constexpr Nanoseconds kWatchMax = 8 * kMillisecond;
+  static constexpr Nanoseconds kGuardFor = 2 * kWatchMax;
   static constexpr int kLongStepClockFactor = 10;
   static constexpr Nanoseconds kLookEvery = 20 * kMicrosecond;  // at sockets and timers, at least this far apart
 
@@ -145,6 +149,7 @@ class Worker {
   Nanoseconds looked_outside_ = 0;
   Nanoseconds watch_span_ = kWatchMin;
   Nanoseconds watch_at_ = 0;
+  Nanoseconds others_ran_ = 0;  // when another was last seen up
   std::vector<DueTimer> due_;
   std::vector<Runtime::DueOrder> due_order_;
   std::vector<Process*> deterministic_;  // runnable processes in deterministic mode

@@ -19,7 +19,8 @@ struct Input {
   enum class What { kDown, kReady, kDeclined, kOrderToStop, kRequest };
   What what = What::kDown;
   Nanoseconds at = 0;
-  Pid from = {};  // the child (down, ready, declined)
+  std::size_t deeds_before = 0;  // that were done when it came
+  Pid from = {};                 // the child (down, ready, declined)
   ExitReason reason = {};
   std::optional<detail::OrderRequest> request = {};
 };

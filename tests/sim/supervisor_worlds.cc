@@ -57,7 +57,7 @@ class Watcher final : public EventHook {
 
  private:
   void note_input(Life& life, const Envelope& envelope) {
-    Input input{.at = world->clock().now(), .from = envelope.from};
+    Input input{.at = world->clock().now(), .deeds_before = life.deeds.size(), .from = envelope.from};
     const auto parent = parents.find(envelope.from);
     switch (envelope.kind) {
       case EnvelopeKind::kDown:
@@ -284,6 +284,8 @@ void disturb(Families& families, Pid root, int times) {
       world.here().exit(victim, families.one_in(2) ? ExitReason(Kind::kKill) : families.some_reason());
     } else if (families.one_in(8) && victim != root) {
       world.here().exit(victim, Kind::kKill);
+    } else if (families.one_in(12) && victim != root) {
+      world.here().exit(victim, families.some_reason());  // from outside: an order to a supervisor too
     }
   }
 }

@@ -56,8 +56,6 @@ class Trees : public testing::Test {
   Runtime runtime_{{.workers = 2}, {.clock = clock_, .entropy = entropy_, .reactors = reactors_}};
 };
 
-
-
 TEST_F(Trees, StartInTheOrderOfTheirNeedsAndStopInReverse) {
   {
     Result<Applications> running =
@@ -78,7 +76,7 @@ TEST_F(Trees, StartInTheOrderOfTheirNeedsAndStopInReverse) {
 
 TEST_F(Trees, TheEndOfAPermanentOneStopsAllAndOfATemporaryOneNone) {
   ApplicationSpec leaf = application(notes_, "leaf");
-  leaf.restart = Restart::kTemporary;
+  leaf.permanent = false;
   Result<Applications> running = Applications::start(runtime_, {application(notes_, "base"), leaf});
   ASSERT_TRUE(running) << running.error().to_string();
   const Pid one = runtime_.whereis("leaf");
@@ -90,6 +88,41 @@ TEST_F(Trees, TheEndOfAPermanentOneStopsAllAndOfATemporaryOneNone) {
   const std::optional<ExitReason> why = running->wait(20 * kSecond);
   ASSERT_TRUE(why);
   EXPECT_EQ(why->kind(), Kind::kShutdown);
+  EXPECT_TRUE(runtime_.wait_until_empty(20 * kSecond));
+}
+
+// Ignores the order to stop.
+Routine stubborn(Self& self, bool reports) {
+  self.trap_exit(true);
+  if (reports) ready(self);
+  for (;;) (void)co_await receive(self);
+}
+
+ApplicationSpec with_child(const std::string& name, ChildSpec child) {
+  return {.name = name,
+          .tree = [child](const Settings&) -> Result<SupervisorSpec> { return SupervisorSpec{.children = {child}}; }};
+}
+
+TEST_F(Trees, WhatDoesNotStopInTimeIsKilledWithAllThatIsBelow) {
+  ChildSpec child = otp::child("stubborn", stubborn, true);
+  child.reports_ready = true;
+  child.shutdown = kNever;
+  Result<Applications> running =
+      Applications::start(runtime_, {with_child("a", child), application(notes_, "b", {"a"})});
+  ASSERT_TRUE(running) << running.error().to_string();
+  const Result<> stopped = running->stop(50 * kMillisecond);
+  ASSERT_FALSE(stopped);
+  EXPECT_EQ(stopped.error().code, ErrorCode::kTimeout);
+  EXPECT_TRUE(runtime_.wait_until_empty(20 * kSecond));
+}
+
+TEST_F(Trees, AStartThatTakesTooLongLeavesNothingBehind) {
+  ChildSpec child = otp::child("late", part, notes_, std::string("late"));
+  child.reports_ready = true;  // which it never does
+  const Result<Applications> running =
+      Applications::start(runtime_, {application(notes_, "b"), with_child("a", child)}, 50 * kMillisecond);
+  ASSERT_FALSE(running);
+  EXPECT_EQ(running.error().code, ErrorCode::kTimeout);
   EXPECT_TRUE(runtime_.wait_until_empty(20 * kSecond));
 }
 

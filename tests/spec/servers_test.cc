@@ -31,10 +31,16 @@ struct Answer {
 struct Break {};
 struct Finish {};
 struct Unknown {};
+struct Watch {
+  Pid pid;
+};
+struct Maybe {
+  bool stop;
+};
 
 class Counter {
  public:
-  using Messages = otp::Messages<Add, Get, Reset, Slow, Later, Answer, Break, Finish>;
+  using Messages = otp::Messages<Add, Get, Reset, Slow, Later, Answer, Break, Finish, Watch, Maybe>;
   Counter(Notes notes, int start) : notes_(std::move(notes)), count_(start) {}
   ~Counter() { notes_->push_back("destroyed"); }
 
@@ -53,6 +59,11 @@ class Counter {
   void on(Self& self, Answer answer) { self.reply(waiting_, Message::of(answer.value)); }
   void on(Self&, Break) { throw std::runtime_error("broken"); }
   Stop on(Self&, Finish) { return {ExitReason::other("finished")}; }
+  void on(Self& self, Watch watch) { self.monitor(watch.pid); }
+  std::optional<Stop> on(Self&, Maybe maybe) {
+    if (maybe.stop) return Stop();
+    return std::nullopt;
+  }
   void on(Self&, const Down& down) { notes_->push_back("down " + down.reason.to_string()); }
   Task<> terminate(Self& self, const ExitReason& reason) {
     co_await sleep(self, kMillisecond);
@@ -100,6 +111,69 @@ TEST(Servers, AnswerCallsAndTakeCasts) {
 
 Routine asks_later(Self& self, Server<Counter> counter, Notes notes) {
   notes->push_back(text_of(co_await counter.call(self, Later())));
+}
+
+Routine asks_maybe(Self& self, Server<Counter> counter, Notes notes) {
+  notes->push_back(text_of(co_await counter.call(self, Maybe{false})));
+  notes->push_back(text_of(co_await counter.call(self, Maybe{true})));
+}
+
+TEST(Servers, HearOfDownsAndAnswerWhatMayStopThem) {
+  for_seeds(On::kOneNodeAndTwo, [](World& w) {
+    const Notes notes = std::make_shared<Lines>();
+    const Server<Counter> counter(w.there().spawn(serve<Counter>, notes, 1));
+    const Pid other = w.puppet(w.there());
+    w.here().send(counter.pid(), Message::of(Watch{other}));
+    w.run();
+    w.tell_end(other, ExitReason::other("gone"));
+    w.run();
+    EXPECT_THAT(*notes, ElementsAre("down gone"));
+    notes->clear();
+    w.here().spawn(asks_maybe, counter, notes);
+    w.run_out();
+    EXPECT_THAT(*notes, ElementsAre("done", "terminate normal", "destroyed", "normal"));
+  });
+}
+
+// Hears of the ends of those that it is linked to.
+class Linked {
+ public:
+  using Messages = otp::Messages<Watch>;
+  explicit Linked(Notes notes) : notes_(std::move(notes)) {}
+  void on(Self& self, Watch watch) { self.link(watch.pid); }
+  void on(Self&, Exit& exit) { notes_->push_back("exit " + exit.reason.to_string()); }
+
+ private:
+  Notes notes_;
+};
+
+TEST(Servers, HearOfLinkedEndsAndLiveOn) {
+  for_seeds(On::kOneNodeAndTwo, [](World& w) {
+    const Notes notes = std::make_shared<Lines>();
+    const Pid linked = w.there().spawn(serve<Linked>, notes);
+    const Pid other = w.puppet(w.here());
+    w.here().send(linked, Message::of(Watch{other}));
+    w.run();
+    w.tell_end(other, ExitReason::other("gone"));
+    w.run();
+    EXPECT_THAT(*notes, ElementsAre("exit gone"));
+    EXPECT_TRUE(w.there().is_alive(linked));
+    w.here().exit(linked, Kind::kShutdown);
+    w.run();
+    EXPECT_FALSE(w.there().is_alive(linked));
+  });
+}
+
+TEST(Servers, AreAskedFromOutside) {
+  SystemClock clock;
+  SystemEntropy entropy;
+  QuietReactorFactory reactors;
+  const Notes notes = std::make_shared<Lines>();
+  Runtime runtime({.workers = 2}, {.clock = clock, .entropy = entropy, .reactors = reactors});
+  const Server<Counter> counter(runtime.spawn(serve<Counter>, notes, 1));
+  EXPECT_EQ(text_of(counter.ask(runtime, Add{4})), "5");
+  EXPECT_EQ(text_of(counter.ask(runtime, Reset())), "done");
+  EXPECT_EQ(text_of(counter.ask(runtime, Later(), 10 * kMillisecond)), "timeout");
 }
 
 TEST(Servers, AnswerLaterAndFromElsewhere) {
@@ -242,6 +316,8 @@ struct Count {
 struct Burn {};
 struct Leave {};
 
+struct Knock {};
+
 class Door {
  public:
   struct Locked {};
@@ -250,7 +326,7 @@ class Door {
   };
   struct Burning {};
   using States = std::variant<Locked, Open, Burning>;
-  using Messages = otp::Messages<Unlock, Push, Count, Burn, Leave>;
+  using Messages = otp::Messages<Unlock, Push, Count, Burn, Leave, Watch, Knock>;
   using Next = otp::Next<States>;
 
   Door(Notes notes, int code) : notes_(std::move(notes)), code_(code) {}
@@ -286,10 +362,21 @@ class Door {
     return keep();
   }
   Next on(Self&, const Leave&) { return Stop(); }
+  Next on(Self& self, Watch watch) {
+    self.monitor(watch.pid);
+    self.link(watch.pid);
+    return keep();
+  }
   Next on(Self&, const Down& down) {
     notes_->push_back("down " + down.reason.to_string());
     return keep();
   }
+  Next on(Self&, Exit& exit) {
+    notes_->push_back("exit " + exit.reason.to_string());
+    return keep();
+  }
+  Next on(Self&, Open& open, Knock&) { return Open{open.passed + 100}; }  // enters the same state again
+  Next on(Self&, Locked&, Knock&) { return keep(); }
 
  private:
   Notes notes_;
@@ -366,6 +453,35 @@ TEST(StateMachines, AnswerRequestsAndCrashOnWhatTheirStateDoesNotKnow) {
     EXPECT_THAT(w.seen(watcher)[0], HasSubstr("crashed (state)"));
     EXPECT_THAT(w.seen(watcher)[0], HasSubstr("Burn"));
     EXPECT_THAT(w.seen(watcher)[0], HasSubstr("Locked"));
+  });
+}
+
+Routine knocks(Self& self, Pid door, Notes notes) {
+  notes->push_back(text_of(co_await call<Done>(self, door, Knock())));
+}
+
+TEST(StateMachines, HearOfEndsTakeReferencesAndEnterTheSameStateAgain) {
+  for_seeds(On::kOneNodeAndTwo, [](World& w) {
+    const Notes notes = std::make_shared<Lines>();
+    const Pid door = w.there().spawn(run_machine<Door>, notes, 42);
+    const Pid other = w.puppet(w.there());
+    w.here().send(door, Message::of(Watch{other}));
+    w.run();
+    w.tell_end(other, ExitReason::other("gone"));
+    w.run();
+    EXPECT_THAT(*notes, testing::UnorderedElementsAre("locked", "down gone", "exit gone"));
+    notes->clear();
+    w.here().send(door, Message::of(Unlock{42}));
+    w.run();
+    w.here().spawn(knocks, door, notes);
+    w.run();
+    EXPECT_THAT(*notes, ElementsAre("open", "open", "done"));
+    notes->clear();
+    w.here().spawn(counts, door, notes);
+    w.run();
+    EXPECT_THAT(*notes, ElementsAre("100"));
+    w.here().exit(door, Kind::kKill);
+    w.run();
   });
 }
 

@@ -246,6 +246,87 @@ TEST(Streams, ChunksAndMessagesCanBeAwaitedTogether) {
   });
 }
 
+// Writes without waiting inside, moves its end, and finishes.
+Routine tries(Self& self, StreamWriter first, Notes notes) {
+  StreamWriter out;
+  out = std::move(first);
+  int written = 0;
+  while (written < 20) {
+    if (out.try_write(self, Buffer::copy_of("x"))) {
+      ++written;
+    } else if (out.reader_gone()) {
+      notes->push_back("reader gone");
+      co_return;
+    } else {
+      co_await news(self);
+    }
+  }
+  out.finish();
+  notes->push_back(co_await out.write(self, "late") ? "taken" : "not taken");
+}
+
+Routine counts_bytes(Self& self, StreamReader in, Notes notes) {
+  std::size_t bytes = 0;
+  for (;;) {
+    const StreamReader::Chunk chunk = co_await in.read(self);
+    if (!chunk) {
+      notes->push_back(std::to_string(bytes) + " " + name_of(chunk.error()));
+      co_return;
+    }
+    bytes += chunk->size();
+  }
+}
+
+TEST(Streams, CanBeWrittenWithoutWaitingAndNotAfterTheirEnd) {
+  for_seeds(On::kOneNode, [](World& w) {
+    const auto notes = std::make_shared<Lines>();
+    auto [writer, reader] = open_stream(w.here(), {.bytes_max = 3, .chunks_max = 4});
+    w.here().spawn(tries, std::move(writer), notes);
+    w.here().spawn(counts_bytes, std::move(reader), notes);
+    w.run();
+    EXPECT_THAT(*notes, testing::UnorderedElementsAre("not taken", "20 finished"));
+  });
+}
+
+TEST(Streams, AnEndThatIsReplacedIsGone) {
+  for_seeds(On::kOneNode, [](World& w) {
+    const auto notes = std::make_shared<Lines>();
+    StreamEnds one = open_stream(w.here());
+    StreamEnds two = open_stream(w.here());
+    w.here().spawn(counts_bytes, std::move(one.reader), notes);
+    w.run();
+    one.writer = std::move(two.writer);
+    w.run();
+    EXPECT_THAT(*notes, ElementsAre("0 broken"));
+  });
+}
+
+TEST(Streams, UsedMemoryIsKeptWithinTheLimit) {
+  for_seeds(On::kOneNode, [](World& w) {
+    struct Large {
+      static Routine body(Self& self, StreamWriter out) {
+        for (int i = 0; i < 64; ++i) (void)co_await out.write(self, Buffer::of_size(1000));
+        // What it gets back is what was kept: 4 of them, the others are new.
+        out.finish();
+      }
+    };
+    auto [writer, reader] = open_stream(w.here(), {.bytes_max = 4096, .chunks_max = 64});
+    const auto notes = std::make_shared<Lines>();
+    const auto state = std::make_shared<StreamReader>(std::move(reader));
+    w.here().spawn(Large::body, std::move(writer));
+    struct Reads {
+      static Routine body(Self& self, std::shared_ptr<StreamReader> in) {
+        while (co_await in->read(self)) {
+        }
+      }
+    };
+    w.here().spawn(Reads::body, state);
+    w.run();
+    EXPECT_LE(state->bytes_kept(), 4096u);
+    EXPECT_GT(state->bytes_kept(), 2000u);
+  });
+}
+
 TEST(Streams, MemoryGoesRound) {
   for_seeds(On::kOneNode, [](World& w) {
     auto [writer, reader] = open_stream(w.here(), {.bytes_max = 4096, .chunks_max = 4});
