@@ -1,9 +1,11 @@
-#include "otp/supervisor_process.h"
+#include "otp/supervisor.h"
 
 #include <algorithm>
 #include <cmath>
 #include <ranges>
 #include <utility>
+
+#include "otp/supervisor_process.h"
 
 namespace rusm::otp {
 namespace detail {

@@ -142,7 +142,10 @@ Process* Worker::steal_from_others() noexcept {
       return process;
     }
   }
-  return nullptr;
+  // One that is up may not be on a core just now, and its sockets wait for it.
+  Worker& other = *runtime_.workers_[first];
+  if (&other == this || other.parked_.load(std::memory_order_relaxed) || other.reactor_->poll() == 0) return nullptr;
+  return next();
 }
 
 void Worker::sleep() noexcept {

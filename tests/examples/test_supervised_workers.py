@@ -10,11 +10,16 @@ def expected_total(jobs):
     return sum(100 + number % 7 for number in range(1, jobs + 1))
 
 
+def lines_of(output):
+    # Whether a worker is still there when all is stopped depends on who was quicker.
+    return [line for line in harness.numberless(output).splitlines() if not line.startswith("ended: worker shutdown")]
+
+
 class SupervisedWorkers(harness.TestCase):
     def test_prints_what_its_readme_says(self):
         done = harness.run("supervised_workers")
         self.assertEqual((done.returncode, done.stderr), (0, ""))
-        self.assertEqual(harness.numberless(done.stdout), harness.numberless(harness.sample_output("supervised_workers")))
+        self.assertEqual(lines_of(done.stdout), lines_of(harness.sample_output("supervised_workers")))
 
     def test_every_job_is_done_once_whatever_fails(self):
         for seed in range(1, 11):
