@@ -51,8 +51,8 @@ using StartChild = std::function<Result<Spawned>(Self& supervisor, SpawnOptions 
 
 // What a child is, and when and how it is started again and stopped.
 struct ChildSpec {
-  std::string id;  // unique in its supervisor; of dynamic ones empty
-  StartChild start;
+  std::string id = {};  // unique in its supervisor; of dynamic ones empty
+  StartChild start = {};
   Restart restart = Restart::kPermanent;
   // Stopped by an exit signal `shutdown`, and killed if it still lives after so many ns. 0: killed at once; kNever:
   // waited for, for a child that is a supervisor itself.

@@ -21,12 +21,12 @@ void note_pause(otp::Runtime& runtime, ServerCore& core, net::Accepting::Outcome
 
 // Accepts connections until the server drains.
 otp::Routine accept_connections(otp::Self& self, Ref<ServerCore> core, std::unique_ptr<net::Acceptor> acceptor) {
-  self.set_label("acceptor");
   net::Accepting accepting(self, std::move(acceptor), core->connections(), core->options().connections_max);
   const net::Accepting::Start start = [&](std::unique_ptr<net::Stream> stream, std::unique_ptr<net::Lease> lease) {
     core->count(Count::kConnections);
     // When no process is to be had the stream is closed with its frame.
-    (void)self.runtime().spawn(serve_connection, core, std::move(lease), std::move(stream));
+    (void)self.runtime().spawn_with({.label = "connection", .parent = self.pid()}, serve_connection, core,
+                                    std::move(lease), std::move(stream));
   };
   while (!core->draining()) {
     const net::Accepting::Turn turn = accepting.turn(start);
@@ -65,7 +65,8 @@ Result<std::unique_ptr<Server>> Server::start(otp::Runtime& runtime, net::Transp
   if (!acceptor) return std::unexpected(std::move(acceptor.error()));
   const net::Address address = (*acceptor)->local();
   auto core = make_ref<ServerCore>(runtime, std::move(options), std::move(router), std::move(handlers));
-  if (!runtime.spawn(accept_connections, core, std::move(*acceptor))) {
+  if (!runtime.spawn_with({.label = "listener " + address.to_string()}, accept_connections, core,
+                          std::move(*acceptor))) {
     return fail(ErrorCode::kLimit, address.to_string(), "there are too many processes");
   }
   return std::unique_ptr<Server>(new Server(std::move(core), address));
