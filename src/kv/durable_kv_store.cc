@@ -80,7 +80,7 @@ class DurableKvStore::Reading {
 Result<std::unique_ptr<DurableKvStore>> DurableKvStore::open(DurableKvOptions options) {
   Result<StoreFiles> files = StoreFiles::open(options.folder);
   if (!files) return std::unexpected(files.error());
-  Result<std::unique_ptr<StoreVfs>> vfs = StoreVfs::make(options.vfs);
+  Result<std::unique_ptr<StoreVfs>> vfs = StoreVfs::make(options.vfs, files->main_path());
   if (!vfs) return std::unexpected(vfs.error());
   Result<StoreWriter> writer = StoreWriter::open(*files, **vfs);
   if (!writer) return std::unexpected(writer.error());

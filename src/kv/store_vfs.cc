@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <string_view>
+#include <utility>
 
 #include "kv/checksum.h"
 
@@ -53,6 +55,9 @@ struct StoreVfs::File {
   StoreVfs* vfs;
   Kind kind;
 
+  bool has_pages() const noexcept { return kind == Kind::kMain || kind == Kind::kCopy; }
+  // Of this store: see invariant 3.
+  bool is_of_store() const noexcept { return kind == Kind::kMain || kind == Kind::kLog; }
   static File& of(sqlite3_file* file) noexcept { return *reinterpret_cast<File*>(file); }
   static sqlite3_file* below(sqlite3_file* file) noexcept {
     return reinterpret_cast<sqlite3_file*>(reinterpret_cast<File*>(file) + 1);
@@ -97,19 +102,29 @@ const sqlite3_io_methods StoreVfs::kMethods = {
     .xUnfetch = nullptr,
 };
 
-Result<std::unique_ptr<StoreVfs>> StoreVfs::make(const char* base) {
+Result<std::unique_ptr<StoreVfs>> StoreVfs::make(const char* base, const std::string& main_path) {
   sqlite3_vfs* below = sqlite3_vfs_find(base);
   if (below == nullptr) {
     return fail(ErrorCode::kUnavailable, "store", fmt::format("this SQLite has no file layer called \"{}\"", base));
   }
-  std::unique_ptr<StoreVfs> made(new StoreVfs(below));
+  // With links followed, as SQLite will ask for it.
+  std::string full(static_cast<std::size_t>(below->mxPathname) + 1, '\0');
+  if (below->xFullPathname(below, main_path.c_str(), below->mxPathname, full.data()) & 0xff) {
+    return fail(ErrorCode::kInvalid, main_path, "SQLite cannot use this path: name a shorter one");
+  }
+  full.resize(full.find('\0'));
+  std::unique_ptr<StoreVfs> made(new StoreVfs(below, std::move(full)));
   if (sqlite3_vfs_register(&made->vfs_, 0) != SQLITE_OK) {
     return fail(ErrorCode::kUnavailable, "store", "SQLite cannot take the file layer of the store: out of memory");
   }
   return made;
 }
 
-StoreVfs::StoreVfs(sqlite3_vfs* base) : base_(base), name_(fmt::format("rusm-{}", static_cast<void*>(this))) {
+StoreVfs::StoreVfs(sqlite3_vfs* base, std::string main_path)
+    : base_(base),
+      main_path_(std::move(main_path)),
+      log_path_(main_path_ + "-wal"),
+      name_(fmt::format("rusm-{}", static_cast<void*>(this))) {
   vfs_ = *base;
   vfs_.szOsFile = static_cast<int>(sizeof(File)) + base->szOsFile;
   vfs_.pNext = nullptr;
@@ -136,14 +151,18 @@ void StoreVfs::forward_the_rest() noexcept {
   };
 }
 
+StoreVfs::Kind StoreVfs::kind_of(const char* path, int flags) const noexcept {
+  const std::string_view name(path == nullptr ? "" : path);
+  if ((flags & SQLITE_OPEN_MAIN_DB) != 0) return name == main_path_ ? Kind::kMain : Kind::kCopy;
+  return (flags & SQLITE_OPEN_WAL) != 0 && name == log_path_ ? Kind::kLog : Kind::kOther;
+}
+
 int StoreVfs::open(sqlite3_vfs* vfs, const char* path, sqlite3_file* file, int flags, int* out_flags) noexcept {
   StoreVfs& self = of(vfs);
   File& ours = File::of(file);
   ours.base.pMethods = nullptr;
   ours.vfs = &self;
-  ours.kind = (flags & SQLITE_OPEN_MAIN_DB) != 0 ? Kind::kMain
-              : (flags & SQLITE_OPEN_WAL) != 0   ? Kind::kLog
-                                                 : Kind::kOther;
+  ours.kind = self.kind_of(path, flags);
   sqlite3_file* below = File::below(file);
   const int code = self.base_->xOpen(self.base_, path, below, flags, out_flags);
   // Whoever sets pMethods is closed, also after a failure.
@@ -158,7 +177,7 @@ int StoreVfs::read(sqlite3_file* file, void* to, int bytes, sqlite3_int64 offset
     return SQLITE_IOERR_DATA;
   }
   if (code != SQLITE_OK) return code;
-  if (ours.kind == Kind::kMain && is_whole_page(bytes, offset) && !is_page_as_written(as_bytes(to, bytes), offset)) {
+  if (ours.has_pages() && is_whole_page(bytes, offset) && !is_page_as_written(as_bytes(to, bytes), offset)) {
     return SQLITE_IOERR_DATA;
   }
   if (ours.kind == Kind::kLog && !ours.vfs->frame_is_as_written(as_bytes(to, bytes), offset)) return SQLITE_IOERR_DATA;
@@ -167,8 +186,8 @@ int StoreVfs::read(sqlite3_file* file, void* to, int bytes, sqlite3_int64 offset
 
 int StoreVfs::write(sqlite3_file* file, const void* from, int bytes, sqlite3_int64 offset) noexcept {
   const File& ours = File::of(file);
-  if (ours.vfs->sync_failed()) return SQLITE_IOERR_WRITE;
-  if (ours.kind == Kind::kMain && is_whole_page(bytes, offset)) {
+  if (ours.is_of_store() && ours.vfs->sync_failed()) return SQLITE_IOERR_WRITE;
+  if (ours.has_pages() && is_whole_page(bytes, offset)) {
     std::array<std::byte, kPageBytes> page;
     std::memcpy(page.data(), from, kPageBytes);
     const std::uint64_t sum = page_checksum(page, number_of_page(offset));
@@ -186,10 +205,11 @@ int StoreVfs::write(sqlite3_file* file, const void* from, int bytes, sqlite3_int
 }
 
 int StoreVfs::sync(sqlite3_file* file, int flags) noexcept {
-  StoreVfs& vfs = *File::of(file).vfs;
-  if (vfs.sync_failed()) return SQLITE_IOERR_FSYNC;
+  const File& ours = File::of(file);
+  StoreVfs& vfs = *ours.vfs;
+  if (ours.is_of_store() && vfs.sync_failed()) return SQLITE_IOERR_FSYNC;
   const int code = File::pass<&sqlite3_io_methods::xSync>(file, flags);
-  if (code != SQLITE_OK) vfs.sync_failed_.store(true, std::memory_order_release);
+  if (code != SQLITE_OK && ours.is_of_store()) vfs.sync_failed_.store(true, std::memory_order_release);
   return code;
 }
 

@@ -7,7 +7,9 @@
 //    writer keeps the pages of a transaction in memory (cache_spill = off).
 // 2. A frame of the log is remembered by its checksum when it is written and is checked against it when it is read.
 //    Frames of an earlier process SQLite checks itself when it recovers the log; they are then moved to the main file.
-// 3. Once a sync has failed every write and sync fails: what the system has dropped is never taken for safe.
+// 3. Once a sync of the main file or the log has failed every write and sync of these two fails: what the system has
+//    dropped is never taken for safe. Other files, which are those of a backup, neither close the store nor are closed
+//    with it.
 //
 // Of the main file this relies on: pages of kPageBytes, a header that says so; check_header() makes sure.
 #pragma once
@@ -33,22 +35,24 @@ inline constexpr std::size_t kReservedBytes = 8;
 // Threads: any thread. Must outlive the connections that were opened through it.
 class StoreVfs {
  public:
-  // Over the VFS called `base`. kUnavailable when there is none.
-  static Result<std::unique_ptr<StoreVfs>> make(const char* base);
+  // Over the VFS called `base`, for the store with this main file. kUnavailable when there is no such VFS.
+  static Result<std::unique_ptr<StoreVfs>> make(const char* base, const std::string& main_path);
   ~StoreVfs();
   StoreVfs(const StoreVfs&) = delete;
   StoreVfs& operator=(const StoreVfs&) = delete;
 
   // For sqlite3_open_v2.
   const char* name() const noexcept { return name_.c_str(); }
-  // A sync has failed: see invariant 3.
+  // A sync of the store has failed: see invariant 3.
   bool sync_failed() const noexcept { return sync_failed_.load(std::memory_order_acquire); }
 
  private:
   struct File;
-  enum class Kind : std::uint8_t { kMain, kLog, kOther };
+  // kCopy: a main file, but not that of this store.
+  enum class Kind : std::uint8_t { kMain, kLog, kCopy, kOther };
 
-  explicit StoreVfs(sqlite3_vfs* base);
+  StoreVfs(sqlite3_vfs* base, std::string main_path);
+  Kind kind_of(const char* path, int flags) const noexcept;
   static StoreVfs& of(sqlite3_vfs* vfs) noexcept { return *static_cast<StoreVfs*>(vfs->pAppData); }
   static int open(sqlite3_vfs* vfs, const char* path, sqlite3_file* file, int flags, int* out_flags) noexcept;
   static int read(sqlite3_file* file, void* to, int bytes, sqlite3_int64 offset) noexcept;
@@ -63,6 +67,8 @@ class StoreVfs {
 
   // Constant after construction.
   sqlite3_vfs* const base_;
+  const std::string main_path_;  // as SQLite asks for it
+  const std::string log_path_;
   std::string name_;
   sqlite3_vfs vfs_{};
 

@@ -1,6 +1,7 @@
 #include "durability/fault_vfs.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "kv/test_folder.h"
 
@@ -19,6 +20,7 @@ void put(std::string* file, std::size_t offset, std::string_view bytes) {
 struct FaultVfs::File {
   sqlite3_file base;
   FaultVfs* vfs;
+  const std::string* path;
   Content* content;
 
   static File& of(sqlite3_file* file) noexcept { return *reinterpret_cast<File*>(file); }
@@ -35,8 +37,7 @@ struct FaultVfs::File {
 const sqlite3_io_methods FaultVfs::kMethods = {
     .iVersion = 2,
     .xClose = [](sqlite3_file* f) { return File::pass<&sqlite3_io_methods::xClose>(f); },
-    .xRead = [](sqlite3_file* f, void* to, int n,
-                sqlite3_int64 at) { return File::pass<&sqlite3_io_methods::xRead>(f, to, n, at); },
+    .xRead = &FaultVfs::read,
     .xWrite = &FaultVfs::write,
     .xTruncate = &FaultVfs::truncate,
     .xSync = &FaultVfs::sync,
@@ -92,15 +93,35 @@ FaultVfs::~FaultVfs() {
   sqlite3_vfs_unregister(&vfs_);
 }
 
-void FaultVfs::fail(On on, std::uint64_t nth, int code, std::uint64_t count) {
+void FaultVfs::fail(On on, std::uint64_t nth, int code, std::uint64_t count, Which which) {
   const std::scoped_lock lock(mutex_);
-  (on == On::kWrite ? write_fault_ : sync_fault_) = {
-      .from = (on == On::kWrite ? writes_ : syncs_) + nth, .count = count, .code = code};
+  faults_[on] = {.from = nth, .count = count, .code = code, .which = std::move(which)};
 }
 
 void FaultVfs::heal() {
   const std::scoped_lock lock(mutex_);
-  write_fault_ = sync_fault_ = {};
+  faults_.clear();
+}
+
+void FaultVfs::hold(On on, Which which) {
+  const std::scoped_lock lock(mutex_);
+  hold_ = {.on = on, .which = std::move(which)};
+}
+
+bool FaultVfs::wait_until_one_is_held() {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_for(lock, std::chrono::minutes(1), [this] { return held_ != 0; });
+}
+
+void FaultVfs::release() {
+  const std::scoped_lock lock(mutex_);
+  hold_.reset();
+  changed_.notify_all();
+}
+
+std::uint64_t FaultVfs::bytes_read() {
+  const std::scoped_lock lock(mutex_);
+  return bytes_read_;
 }
 
 void FaultVfs::cut_power_after(std::uint64_t operations) {
@@ -113,10 +134,23 @@ bool FaultVfs::is_off() {
   return writes_ + syncs_ >= power_ends_;
 }
 
-int FaultVfs::next(On on, std::uint64_t& count, Fault& fault) {
-  if (writes_ + syncs_ >= power_ends_) return on == On::kWrite ? SQLITE_IOERR_WRITE : SQLITE_IOERR_FSYNC;
-  ++count;
-  return count >= fault.from && count - fault.from < fault.count ? fault.code : SQLITE_OK;
+int FaultVfs::next(std::unique_lock<std::mutex>& lock, On on, const std::string& path) {
+  const auto is_held = [&] { return hold_ && hold_->on == on && hold_->which(path); };
+  if (is_held()) {
+    ++held_;
+    changed_.notify_all();
+    changed_.wait(lock, [&] { return !is_held(); });
+    --held_;
+  }
+  if (on != On::kRead) {
+    if (writes_ + syncs_ >= power_ends_) return on == On::kWrite ? SQLITE_IOERR_WRITE : SQLITE_IOERR_FSYNC;
+    ++(on == On::kWrite ? writes_ : syncs_);
+  }
+  const auto at = faults_.find(on);
+  if (at == faults_.end() || !at->second.which(path)) return SQLITE_OK;
+  Fault& fault = at->second;
+  ++fault.seen;
+  return fault.seen >= fault.from && fault.seen - fault.from < fault.count ? fault.code : SQLITE_OK;
 }
 
 int FaultVfs::open(sqlite3_vfs* vfs, const char* path, sqlite3_file* file, int flags, int* out_flags) {
@@ -129,16 +163,26 @@ int FaultVfs::open(sqlite3_vfs* vfs, const char* path, sqlite3_file* file, int f
   const std::scoped_lock lock(self.mutex_);
   const auto [at, first] = self.files_.try_emplace(path == nullptr ? "" : path);
   if (first && path != nullptr) at->second.synced = read_file(path);
+  ours.path = &at->first;
   ours.content = &at->second;
   return code;
 }
 
+// Without the lock: a read that is slow is in the way of no other.
+int FaultVfs::read(sqlite3_file* file, void* to, int bytes, sqlite3_int64 offset) {
+  File& ours = File::of(file);
+  {
+    std::unique_lock lock(ours.vfs->mutex_);
+    if (const int code = ours.vfs->next(lock, On::kRead, *ours.path); code != SQLITE_OK) return code;
+    ours.vfs->bytes_read_ += static_cast<std::uint64_t>(bytes);
+  }
+  return File::pass<&sqlite3_io_methods::xRead>(file, to, bytes, offset);
+}
+
 int FaultVfs::write(sqlite3_file* file, const void* from, int bytes, sqlite3_int64 offset) {
   File& ours = File::of(file);
-  const std::scoped_lock lock(ours.vfs->mutex_);
-  if (const int code = ours.vfs->next(On::kWrite, ours.vfs->writes_, ours.vfs->write_fault_); code != SQLITE_OK) {
-    return code;
-  }
+  std::unique_lock lock(ours.vfs->mutex_);
+  if (const int code = ours.vfs->next(lock, On::kWrite, *ours.path); code != SQLITE_OK) return code;
   ours.content->since.push_back(
       {.offset = offset, .bytes = std::string(static_cast<const char*>(from), static_cast<std::size_t>(bytes))});
   return File::pass<&sqlite3_io_methods::xWrite>(file, from, bytes, offset);
@@ -146,20 +190,16 @@ int FaultVfs::write(sqlite3_file* file, const void* from, int bytes, sqlite3_int
 
 int FaultVfs::truncate(sqlite3_file* file, sqlite3_int64 size) {
   File& ours = File::of(file);
-  const std::scoped_lock lock(ours.vfs->mutex_);
-  if (const int code = ours.vfs->next(On::kWrite, ours.vfs->writes_, ours.vfs->write_fault_); code != SQLITE_OK) {
-    return SQLITE_IOERR_TRUNCATE;
-  }
+  std::unique_lock lock(ours.vfs->mutex_);
+  if (ours.vfs->next(lock, On::kWrite, *ours.path) != SQLITE_OK) return SQLITE_IOERR_TRUNCATE;
   ours.content->since.push_back({.offset = size, .bytes = "", .truncate = true});
   return File::pass<&sqlite3_io_methods::xTruncate>(file, size);
 }
 
 int FaultVfs::sync(sqlite3_file* file, int) {
   File& ours = File::of(file);
-  const std::scoped_lock lock(ours.vfs->mutex_);
-  if (const int code = ours.vfs->next(On::kSync, ours.vfs->syncs_, ours.vfs->sync_fault_); code != SQLITE_OK) {
-    return code;
-  }
+  std::unique_lock lock(ours.vfs->mutex_);
+  if (const int code = ours.vfs->next(lock, On::kSync, *ours.path); code != SQLITE_OK) return code;
   for (const Operation& operation : ours.content->since) {
     const auto at = static_cast<std::size_t>(operation.offset);
     if (operation.truncate) {

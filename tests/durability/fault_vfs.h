@@ -4,10 +4,13 @@
 
 #include <sqlite3.h>
 
+#include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,7 +21,10 @@ namespace rusm::kv {
 // Threads: any thread. Must outlive the connections that were opened through it.
 class FaultVfs {
  public:
-  enum class On : std::uint8_t { kWrite, kSync };
+  enum class On : std::uint8_t { kRead, kWrite, kSync };
+  // Whether something happens to the file at this path.
+  using Which = std::function<bool(const std::string& path)>;
+  static bool all(const std::string&) { return true; }
 
   FaultVfs();
   ~FaultVfs();
@@ -26,9 +32,17 @@ class FaultVfs {
   FaultVfs& operator=(const FaultVfs&) = delete;
   const char* name() const noexcept { return name_.c_str(); }
 
-  // The operations of that kind from the `nth` on (1: the next) fail with `code`, `count` of them.
-  void fail(On on, std::uint64_t nth, int code, std::uint64_t count = std::numeric_limits<std::uint64_t>::max());
+  // The operations of that kind on `which` files from the `nth` on (1: the next) fail with `code`, `count` of them.
+  void fail(On on, std::uint64_t nth, int code, std::uint64_t count = std::numeric_limits<std::uint64_t>::max(),
+            Which which = all);
   void heal();
+  // Operations of that kind on `which` files wait until release().
+  void hold(On on, Which which = all);
+  // Returns once one waits. False: none did for a minute.
+  bool wait_until_one_is_held();
+  void release();
+  // All that was read so far.
+  std::uint64_t bytes_read();
   // After `operations` more writes and syncs the power is off: nothing works any more.
   void cut_power_after(std::uint64_t operations);
   bool is_off();
@@ -47,19 +61,26 @@ class FaultVfs {
     std::string synced;
     std::vector<Operation> since;
   };
+  struct Hold {
+    On on;
+    Which which;
+  };
   struct Fault {
     std::uint64_t from = std::numeric_limits<std::uint64_t>::max();
     std::uint64_t count = 0;
     int code = 0;
+    Which which = all;
+    std::uint64_t seen = 0;  // operations that it could have met
   };
 
   static FaultVfs& of(sqlite3_vfs* vfs) noexcept { return *static_cast<FaultVfs*>(vfs->pAppData); }
   static int open(sqlite3_vfs* vfs, const char* path, sqlite3_file* file, int flags, int* out_flags);
+  static int read(sqlite3_file* file, void* to, int bytes, sqlite3_int64 offset);
   static int write(sqlite3_file* file, const void* from, int bytes, sqlite3_int64 offset);
   static int truncate(sqlite3_file* file, sqlite3_int64 size);
   static int sync(sqlite3_file* file, int flags);
-  // REQUIRES: mutex_ is held.
-  int next(On on, std::uint64_t& count, Fault& fault);
+  // Waits as long as the operation is held, and counts it. SQLITE_OK: it may be done.
+  int next(std::unique_lock<std::mutex>& lock, On on, const std::string& path);
 
   static const sqlite3_io_methods kMethods;
 
@@ -68,10 +89,13 @@ class FaultVfs {
   sqlite3_vfs vfs_{};
 
   std::mutex mutex_;
+  std::condition_variable changed_;
   // Guarded by mutex_.
   std::map<std::string, Content> files_;
-  Fault write_fault_;
-  Fault sync_fault_;
+  std::map<On, Fault> faults_;
+  std::optional<Hold> hold_;
+  unsigned held_ = 0;  // operations that wait
+  std::uint64_t bytes_read_ = 0;
   std::uint64_t writes_ = 0;
   std::uint64_t syncs_ = 0;
   std::uint64_t power_ends_ = std::numeric_limits<std::uint64_t>::max();
