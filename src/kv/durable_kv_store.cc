@@ -52,30 +52,55 @@ struct DurableKvStore::Disk {
   StoreWriter writer;             // the writer's thread
 };
 
-// A reader for as long as this lives.
+// A reader for as long as this lives, unless the store is being closed.
 class DurableKvStore::Reading {
  public:
-  explicit Reading(const DurableKvStore& store) : store_(store) {
+  explicit Reading(const DurableKvStore& store) : hold_(store), store_(store) {
     std::unique_lock lock(store.readers_mutex_);
-    store.reader_free_.wait(lock, [&store] { return !store.readers_.empty(); });
+    store.reader_free_.wait(lock, [&store] { return !store.readers_.empty() || store.closing_; });
+    if (store.closing_) return;
     reader_ = std::move(store.readers_.back());
     store.readers_.pop_back();
   }
   Reading(const Reading&) = delete;
   Reading& operator=(const Reading&) = delete;
   ~Reading() {
-    {
-      const std::scoped_lock lock(store_.readers_mutex_);
-      store_.readers_.push_back(std::move(reader_));
-    }
+    if (!reader_) return;
+    const std::scoped_lock lock(store_.readers_mutex_);
+    store_.readers_.push_back(std::move(reader_));
     store_.reader_free_.notify_one();
   }
-  StoreReader* operator->() const noexcept { return reader_.get(); }
+  // Calls `read` with the reader.
+  template <class Read>
+  auto with(Read read) const -> decltype(read(std::declval<StoreReader&>())) {
+    if (reader_) return read(*reader_);
+    return fail(ErrorCode::kUnavailable, store_.disk_->files.folder().string(), "the store is being closed");
+  }
 
  private:
+  const KvReadHold hold_;
   const DurableKvStore& store_;
   std::unique_ptr<StoreReader> reader_;
 };
+
+KvReadHold::KvReadHold(const DurableKvStore& store) : store_(store) {
+  store.enter_read();
+}
+
+KvReadHold::~KvReadHold() {
+  store_.leave_read();
+}
+
+void DurableKvStore::enter_read() const {
+  const std::scoped_lock lock(readers_mutex_);
+  ++reads_;
+}
+
+// The lock is held to the end: the store may go right after it.
+void DurableKvStore::leave_read() const noexcept {
+  const std::scoped_lock lock(readers_mutex_);
+  if (--reads_ == 0) reads_ended_.notify_all();
+}
 
 Result<std::unique_ptr<DurableKvStore>> DurableKvStore::open(DurableKvOptions options) {
   Result<StoreFiles> files = StoreFiles::open(options.folder);
@@ -113,7 +138,13 @@ DurableKvStore::~DurableKvStore() {
   }
   arrived_.notify_all();
   if (thread_.joinable()) thread_.join();
-  readers_.clear();
+  {
+    std::unique_lock lock(readers_mutex_);
+    closing_ = true;
+    reader_free_.notify_all();
+    reads_ended_.wait(lock, [this] { return reads_ == 0; });
+    readers_.clear();
+  }
   // What cannot be moved now is in the log, and the next one to open the store moves it.
   if (!disk_->vfs->sync_failed()) (void)disk_->writer.move_log(true);
   disk_->writer.close();
@@ -123,21 +154,22 @@ DurableKvStore::~DurableKvStore() {
 
 Result<std::optional<std::string>> DurableKvStore::get(std::string_view bucket, std::string_view key) const {
   if (Result<> checked = check_key(options_.limits, bucket, key); !checked) return std::unexpected(checked.error());
-  return Reading(*this)->get(bucket, key);
+  return Reading(*this).with([&](StoreReader& reader) { return reader.get(bucket, key); });
 }
 
 Result<bool> DurableKvStore::exists(std::string_view bucket, std::string_view key) const {
   if (Result<> checked = check_key(options_.limits, bucket, key); !checked) return std::unexpected(checked.error());
-  return Reading(*this)->exists(bucket, key);
+  return Reading(*this).with([&](StoreReader& reader) { return reader.exists(bucket, key); });
 }
 
 Result<KvPage> DurableKvStore::list(std::string_view bucket, std::string_view prefix, std::string_view after) const {
   if (Result<> checked = check_bucket(options_.limits, bucket); !checked) return std::unexpected(checked.error());
-  return Reading(*this)->list(bucket, prefix, after, options_.limits.list_keys_max);
+  return Reading(*this).with(
+      [&](StoreReader& reader) { return reader.list(bucket, prefix, after, options_.limits.list_keys_max); });
 }
 
 Result<> DurableKvStore::check() const {
-  return Reading(*this)->check();
+  return Reading(*this).with([](StoreReader& reader) { return reader.check(); });
 }
 
 Result<> DurableKvStore::back_up(const fs::path& folder) const {
@@ -151,7 +183,8 @@ Result<> DurableKvStore::back_up(const fs::path& folder) const {
   fs::remove_all(parts, failed);
   if (Result<> made = make_folder(parts); !made) return made;
   const std::string copy = (parts / "store.db").string();
-  if (Result<> copied = Reading(*this)->copy_to(copy); !copied) return copied;
+  const Result<> copied = Reading(*this).with([&](StoreReader& reader) { return reader.copy_to(copy); });
+  if (!copied) return copied;
   if (Result<> synced = sync_file(copy); !synced) return synced;
   if (Result<> synced = sync_folder(parts); !synced) return synced;
   fs::rename(parts, absolute, failed);

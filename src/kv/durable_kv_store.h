@@ -27,6 +27,7 @@
 
 namespace rusm::kv {
 
+class DurableKvStore;
 class StoreReader;
 
 struct DurableKvOptions {
@@ -75,15 +76,28 @@ class KvPending : public RefCounted {
   std::atomic<bool> done_{false};
 };
 
-// Threads: any thread, except destruction, which is exclusive. What writes blocks for a sync, about as long as the disk
-// takes for one: not for workers, which have kv_process.h. What reads blocks for the disk when the system does not have
-// the page in memory, and for a short lock.
+// Keeps the store from being closed while it lives: for reads on behalf of someone who may be gone before they end.
+// REQUIRES: it is made while the store is open. Threads: made and destroyed on any.
+class KvReadHold {
+ public:
+  explicit KvReadHold(const DurableKvStore& store);
+  ~KvReadHold();
+  KvReadHold(const KvReadHold&) = delete;
+  KvReadHold& operator=(const KvReadHold&) = delete;
+
+ private:
+  const DurableKvStore& store_;
+};
+
+// Threads: any thread, except destruction, which is exclusive but for reads that still run. What writes blocks for a
+// sync, about as long as the disk takes for one: not for workers, which have kv_process.h. What reads blocks for the
+// disk when the system does not have the page in memory, and for a short lock.
 class DurableKvStore final : public KvStore {
  public:
   // kExists: it is open already. kDenied, kNotFound, kLimit (no room), kIo: the folder cannot be used. kInvalid: there
   // is something else, or a store of another version. kCorrupt: the store is damaged.
   static Result<std::unique_ptr<DurableKvStore>> open(DurableKvOptions options);
-  // Writes what waits, then closes.
+  // Writes what waits, refuses new reads, waits until those that run have come back, then closes.
   ~DurableKvStore() override;
   DurableKvStore(const DurableKvStore&) = delete;
   DurableKvStore& operator=(const DurableKvStore&) = delete;
@@ -107,9 +121,13 @@ class DurableKvStore final : public KvStore {
  private:
   struct Disk;
   class Reading;
+  friend class KvReadHold;
   using Group = std::vector<Ref<KvPending>>;
 
   DurableKvStore(DurableKvOptions options, std::unique_ptr<Disk> disk);
+  // See KvReadHold.
+  void enter_read() const;
+  void leave_read() const noexcept;
   // REQUIRES: mutex_ is held. Why it is not taken.
   std::optional<Error> refuses(const KvPending& pending) const;
 
@@ -132,7 +150,11 @@ class DurableKvStore final : public KvStore {
 
   mutable std::mutex readers_mutex_;
   mutable std::condition_variable reader_free_;
-  mutable std::vector<std::unique_ptr<StoreReader>> readers_;  // those that are free; guarded by readers_mutex_
+  mutable std::condition_variable reads_ended_;
+  // Guarded by readers_mutex_.
+  mutable std::vector<std::unique_ptr<StoreReader>> readers_;  // those that are free
+  mutable std::size_t reads_ = 0;                              // reads and KvReadHolds that are there
+  bool closing_ = false;                                       // no reader is given any more
 
   mutable std::mutex mutex_;
   std::condition_variable arrived_;

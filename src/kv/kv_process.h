@@ -100,19 +100,23 @@ inline otp::Task<Result<bool>> compare_and_set(otp::Self& self, DurableKvStore& 
   co_return outcome->applied();
 }
 
-// Reads on a thread that may block.
+// Reads on a thread that may block. The hold is in the frame, which a read outlives that of a process that was killed:
+// the store may then be destroyed at any time, and waits for the read.
 inline otp::Task<Result<std::optional<std::string>>> get(otp::Self& self, const DurableKvStore& store,
                                                          std::string bucket, std::string key) {
+  const KvReadHold hold(store);
   co_return co_await otp::blocking(self, [&] { return store.get(bucket, key); });
 }
 
 inline otp::Task<Result<bool>> exists(otp::Self& self, const DurableKvStore& store, std::string bucket,
                                       std::string key) {
+  const KvReadHold hold(store);
   co_return co_await otp::blocking(self, [&] { return store.exists(bucket, key); });
 }
 
 inline otp::Task<Result<KvPage>> list(otp::Self& self, const DurableKvStore& store, std::string bucket,
                                       std::string prefix, std::string after) {
+  const KvReadHold hold(store);
   co_return co_await otp::blocking(self, [&] { return store.list(bucket, prefix, after); });
 }
 
