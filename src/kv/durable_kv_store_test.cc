@@ -16,6 +16,7 @@
 
 #include "base/entropy.h"
 #include "kv/checksum.h"
+#include "kv/sqlite.h"
 #include "kv/store_vfs.h"
 #include "kv/test_folder.h"
 
@@ -197,11 +198,34 @@ TEST_F(DurableKvStoreTest, RefusesWhatIsNoStoreAndLeavesItAlone) {
 TEST_F(DurableKvStoreTest, RefusesAnotherVersion) {
   open_at(folder_).reset();
   std::string bytes = read_file(folder_ / "store.db");
-  bytes[63] = 2;
+  bytes[63] = 3;
   write_file(folder_ / "store.db", bytes);
   const Error error = error_at(folder_);
   EXPECT_EQ(error.code, ErrorCode::kInvalid);
-  EXPECT_THAT(error.text, HasSubstr("format 2"));
+  EXPECT_THAT(error.text, HasSubstr("format 3"));
+}
+
+TEST_F(DurableKvStoreTest, AStoreOfTheFirstFormatIsUsedAsItIs) {
+  std::filesystem::create_directory(folder_);
+  const std::string path = (folder_ / "store.db").string();
+  write_file(path, "");
+  {
+    const auto vfs = *StoreVfs::make("unix-excl", path);
+    Connection connection = *Connection::open(path, vfs->name());
+    const Result<> made = connection.execute(
+        "begin; CREATE TABLE entries(bucket blob not null, key blob not null, value blob not null, primary key(bucket, "
+        "key)) without rowid; CREATE TABLE state(id integer primary key, sequence integer not null, bytes integer not "
+        "null); insert into entries values(x'62', x'6b', x'76'); insert into state values(1, 1, 66); "
+        "pragma application_id = 1381323597; pragma user_version = 1; commit");
+    ASSERT_TRUE(made) << made.error().to_string();
+  }
+  for (int opening = 0; opening < 2; ++opening) {
+    const auto store = open_at(folder_);
+    ASSERT_NE(store, nullptr);
+    EXPECT_EQ(**store->get("b", "k"), "v");
+    EXPECT_TRUE(store->set("b", "other", "v"));
+    EXPECT_TRUE(store->check());
+  }
 }
 
 TEST_F(DurableKvStoreTest, AMainFileThatIsGoneIsNotAnEmptyStore) {

@@ -178,9 +178,13 @@ class KvDamageTest : public ::testing::TestWithParam<bool> {
       return;
     }
     Model model = image.model;
-    const int errors = compare(**store, model) + write_some(**store, model) + compare(**store, model);
-    if (errors != 0) EXPECT_FALSE((*store)->check()) << "what hurt was not found";
-    errors_ += errors != 0 ? 1 : 0;
+    const int before = compare(**store, model);
+    if (before != 0) EXPECT_FALSE((*store)->check()) << "what hurt was not found";
+    const int refused = write_some(**store, model);
+    // A write may have replaced a value that was damaged.
+    const int after = compare(**store, model);
+    if (after != 0) EXPECT_FALSE((*store)->check()) << "what hurt was not found";
+    errors_ += before + refused + after != 0 ? 1 : 0;
   }
 
   TestFolder tests_{folder_in_memory()};

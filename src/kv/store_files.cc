@@ -146,10 +146,11 @@ Result<> StoreFiles::check_header() const {
         ErrorCode::kInvalid, path,
         fmt::format("this is no store, or one whose beginning is damaged: name another folder, or {}", kRestore));
   }
-  if (const std::uint32_t version = big_endian(&header[60]); version != kFormatVersion) {
-    return fail(ErrorCode::kInvalid, path,
-                fmt::format("the store has format {}; this program reads format {}: use the program that wrote it",
-                            version, kFormatVersion));
+  if (const std::uint32_t version = big_endian(&header[60]); version < kFormatVersionMin || version > kFormatVersion) {
+    return fail(
+        ErrorCode::kInvalid, path,
+        fmt::format("the store has format {}; this program reads formats {} to {}: use the program that wrote it",
+                    version, kFormatVersionMin, kFormatVersion));
   }
   const unsigned page_bytes = std::to_integer<unsigned>(header[16]) << 8 | std::to_integer<unsigned>(header[17]);
   if (page_bytes != kPageBytes || std::to_integer<std::size_t>(header[20]) != kReservedBytes) {

@@ -20,7 +20,9 @@
 namespace rusm::kv {
 
 inline constexpr std::uint32_t kApplicationId = 0x5255'534d;  // "RUSM"
-inline constexpr std::uint32_t kFormatVersion = 1;
+// Format 1 had the values in the tree of the keys (store_table.cc). It is read and written, but not made any more.
+inline constexpr std::uint32_t kFormatVersion = 2;
+inline constexpr std::uint32_t kFormatVersionMin = 1;
 
 // A descriptor that is closed with its owner. Threads: one at a time.
 class Descriptor {

@@ -7,7 +7,12 @@
 namespace rusm::kv {
 namespace {
 
+// The keys have a tree of their own, as the index of the table: to look for a key SQLite reads all of each entry that
+// it meets in a tree by key, so that values in it would be read for keys that are beside them.
 constexpr std::string_view kEntries =
+    "CREATE TABLE entries(bucket blob not null, key blob not null, value blob not null, unique(bucket, key))";
+// In format 1.
+constexpr std::string_view kEntriesByKey =
     "CREATE TABLE entries(bucket blob not null, key blob not null, value blob not null, primary key(bucket, key)) "
     "without rowid";
 constexpr std::string_view kState =
@@ -37,12 +42,14 @@ Result<> use_log(Connection& connection, const std::string& path) {
 
 // The tables must be those that this program makes: they name what the statements run.
 Result<> check_tables(Connection& connection, const std::string& path) {
-  Result<Statement> tables = connection.prepare("select sql from sqlite_schema order by name");
+  // The index of a table has no text of its own.
+  Result<Statement> tables = connection.prepare("select sql from sqlite_schema where sql is not null order by name");
   if (!tables) return std::unexpected(tables.error());
   for (const std::string_view wanted : {kEntries, kState}) {
     const Result<bool> row = tables->step();
     if (!row) return std::unexpected(row.error());
-    if (!*row || tables->bytes(0) != wanted) return damaged(path, "the tables of the store are not as they were made");
+    const bool fits = *row && (tables->bytes(0) == wanted || (wanted == kEntries && tables->bytes(0) == kEntriesByKey));
+    if (!fits) return damaged(path, "the tables of the store are not as they were made");
   }
   const Result<bool> row = tables->step();
   if (!row) return std::unexpected(row.error());
@@ -224,14 +231,30 @@ Result<> StoreWriter::begin() {
   return begin_.run();
 }
 
+Result<std::optional<std::uint64_t>> StoreWriter::length_of(std::string_view bucket, std::string_view key) {
+  const ResetAtEnd reset(length_);
+  const Result<bool> there = length_.bind(1, bucket).bind(2, key).step();
+  if (!there) return std::unexpected(there.error());
+  return *there ? std::optional(static_cast<std::uint64_t>(length_.number(0))) : std::nullopt;
+}
+
+// A value that is expected has come with the batch, so that one of the same length is not too much to read.
+Result<bool> StoreWriter::holds(const KvExpectation& expected) {
+  const Result<std::optional<std::uint64_t>> length = length_of(expected.bucket, expected.key);
+  if (!length) return std::unexpected(length.error());
+  if (!expected.value || !*length) return expected.value.has_value() == length->has_value();
+  if (**length != expected.value->size()) return false;
+  const ResetAtEnd reset(value_);
+  const Result<bool> there = value_.bind(1, expected.bucket).bind(2, expected.key).step();
+  if (!there) return std::unexpected(there.error());
+  return *there && value_.bytes(0) == *expected.value;
+}
+
 Result<std::optional<std::size_t>> StoreWriter::first_unmet(const KvBatch& batch) {
   for (std::size_t i = 0; i < batch.expectations.size(); ++i) {
-    const KvExpectation& expected = batch.expectations[i];
-    const ResetAtEnd reset(value_);
-    const Result<bool> there = value_.bind(1, expected.bucket).bind(2, expected.key).step();
-    if (!there) return std::unexpected(there.error());
-    const bool holds = expected.value ? *there && value_.bytes(0) == *expected.value : !*there;
-    if (!holds) return i;
+    const Result<bool> held = holds(batch.expectations[i]);
+    if (!held) return std::unexpected(held.error());
+    if (!*held) return i;
   }
   return std::nullopt;
 }
@@ -240,13 +263,8 @@ Result<Result<KvOutcome>> StoreWriter::apply(const KvBatch& batch, const KvLimit
   const Result<std::optional<std::size_t>> unmet = first_unmet(batch);
   if (!unmet) return std::unexpected(unmet.error());
   if (*unmet) return Result<KvOutcome>({.failed = *unmet});
-  const Result<std::uint64_t> after =
-      bytes_after(present_.bytes, batch.writes, [this](const KvWrite& write) -> Result<std::optional<std::uint64_t>> {
-        const ResetAtEnd reset(length_);
-        const Result<bool> there = length_.bind(1, write.bucket).bind(2, write.key).step();
-        if (!there) return std::unexpected(there.error());
-        return *there ? std::optional(static_cast<std::uint64_t>(length_.number(0))) : std::nullopt;
-      });
+  const Result<std::uint64_t> after = bytes_after(
+      present_.bytes, batch.writes, [this](const KvWrite& write) { return length_of(write.bucket, write.key); });
   if (!after) return std::unexpected(after.error());
   // A store that was opened with a lower limit than before may shrink.
   if (*after > limits.store_bytes_max && *after > present_.bytes) {

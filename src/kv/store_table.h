@@ -75,6 +75,9 @@ class StoreWriter {
   Result<> load(const StoreFiles& files);
   Result<> prepare();
   Result<std::optional<std::size_t>> first_unmet(const KvBatch& batch);
+  Result<bool> holds(const KvExpectation& expected);
+  // How many bytes the value has; nothing when there is no such key. Does not read the value.
+  Result<std::optional<std::uint64_t>> length_of(std::string_view bucket, std::string_view key);
 
   Connection connection_;
   Statement begin_;

@@ -47,6 +47,22 @@ class KvHoldTest : public ::testing::Test {
   std::unique_ptr<DurableKvStore> store_;
 };
 
+TEST_F(KvHoldTest, AnExpectationReadsNoMoreThanItHasBroughtWithIt) {
+  constexpr std::size_t kLarge = 4u << 20;
+  ASSERT_TRUE(store_->set("b", "large", std::string(kLarge, 'x')));
+  const KvBatch absent = KvBatch().expect_absent("b", "large");
+  const KvBatch other = KvBatch().expect("b", "large", "v");
+  const KvBatch beside = KvBatch().expect_absent("b", "larg").expect_absent("b", "large one");
+  for (const KvBatch& batch : {absent, other, beside}) {
+    reopen();
+    const std::uint64_t before = vfs_.bytes_read();
+    EXPECT_EQ(store_->commit(batch)->applied(), batch.expectations.size() == 2);
+    EXPECT_LT(vfs_.bytes_read() - before, kLarge / 8);
+  }
+  EXPECT_TRUE(store_->commit(KvBatch().expect("b", "large", std::string(kLarge, 'x')))->applied());
+  EXPECT_FALSE(store_->commit(KvBatch().expect("b", "large", std::string(kLarge, 'y')))->applied());
+}
+
 struct Node {
   SystemClock clock;
   SystemEntropy entropy;
