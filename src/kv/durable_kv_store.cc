@@ -19,6 +19,8 @@ namespace fs = std::filesystem;
 // To gather a group the writer waits at most this part of a commit, when others are likely to come.
 constexpr Nanoseconds kGatherPart = 8;
 constexpr Nanoseconds kGatherMax = 2 * kMillisecond;
+// So often a group is tried again without the batch that failed; then it is divided.
+constexpr int kAgainMax = 16;
 
 Nanoseconds now() noexcept {
   return SystemClock().now();
@@ -127,7 +129,7 @@ Result<std::unique_ptr<DurableKvStore>> DurableKvStore::open(DurableKvOptions op
 }
 
 DurableKvStore::DurableKvStore(DurableKvOptions options, std::unique_ptr<Disk> disk)
-    : options_(std::move(options)), disk_(std::move(disk)) {
+    : options_(std::move(options)), disk_(std::move(disk)), move_at_pages_(options_.log_pages_max) {
   stats_.bytes = disk_->writer.bytes();
 }
 
@@ -285,46 +287,65 @@ bool DurableKvStore::next_group(Group* group) {
 }
 
 void DurableKvStore::write(Group& group) {
-  std::vector<Result<KvOutcome>> outcomes;
-  const Nanoseconds start = now();
-  Result<> done = transact(group, &outcomes);
-  commit_span_ = now() - start;
-  if (done) return acknowledge(group, &outcomes);
-  if (group.size() == 1 || disk_->vfs->sync_failed()) return give_up(group, done.error());
-  for (Ref<KvPending>& pending : group) {
-    const std::span<const Ref<KvPending>> alone(&pending, 1);
-    done = transact(alone, &outcomes);
-    if (done) {
-      acknowledge(alone, &outcomes);
+  if (const std::optional<Error> full = log_is_full()) {
+    {
+      const std::scoped_lock lock(mutex_);
+      stats_.log_full += group.size();
+    }
+    return give_up(group, *full);
+  }
+  Transacted last;
+  for (int again = 0; !group.empty(); ++again) {
+    const Nanoseconds start = now();
+    last = transact(group);
+    commit_span_ = now() - start;
+    if (last.done) return acknowledge(group, std::move(last.outcomes));
+    if (!last.failed || again == kAgainMax || disk_->vfs->sync_failed()) break;
+    const auto failed = group.begin() + static_cast<std::ptrdiff_t>(*last.failed);
+    give_up({failed, 1}, last.done.error());
+    group.erase(failed);
+  }
+  if (group.empty()) return;
+  if (group.size() == 1 || disk_->vfs->sync_failed()) return give_up(group, last.done.error());
+  write_apart(group);
+}
+
+// For a group whose transaction failed, when it is not known by which batch: by halves.
+void DurableKvStore::write_apart(std::span<const Ref<KvPending>> group) {
+  for (const auto half : {group.first(group.size() / 2), group.subspan(group.size() / 2)}) {
+    Transacted written = transact(half);
+    if (written.done) {
+      acknowledge(half, std::move(written.outcomes));
+    } else if (half.size() == 1 || disk_->vfs->sync_failed()) {
+      give_up(half, written.done.error());
     } else {
-      give_up(alone, done.error());
+      write_apart(half);
     }
   }
 }
 
-// All of them in one transaction. An error means that none of it is there, unless a sync has failed.
-Result<> DurableKvStore::transact(std::span<const Ref<KvPending>> group, std::vector<Result<KvOutcome>>* outcomes) {
-  outcomes->clear();
+// All of them in one transaction.
+DurableKvStore::Transacted DurableKvStore::transact(std::span<const Ref<KvPending>> group) {
   {
     const std::scoped_lock lock(mutex_);
-    if (closed_) return std::unexpected(*closed_);
+    if (closed_) return {.done = std::unexpected(*closed_), .outcomes = {}, .failed = {}};
   }
-  Result<> done = disk_->writer.begin();
-  for (const Ref<KvPending>& pending : group) {
-    if (!done) break;
-    Result<Result<KvOutcome>> applied = disk_->writer.apply(pending->batch_, options_.limits);
+  Transacted result{.done = disk_->writer.begin(), .outcomes = {}, .failed = {}};
+  for (std::size_t i = 0; i < group.size() && result.done; ++i) {
+    Result<Result<KvOutcome>> applied = disk_->writer.apply(group[i]->batch_, options_.limits);
     if (applied) {
-      outcomes->push_back(std::move(*applied));
+      result.outcomes.push_back(std::move(*applied));
     } else {
-      done = std::unexpected(applied.error());
+      result.done = std::unexpected(applied.error());
+      result.failed = i;
     }
   }
-  if (done && disk_->writer.has_changed()) done = disk_->writer.commit();
-  if (!done || !disk_->writer.has_changed()) disk_->writer.rollback();
-  return done;
+  if (result.done && disk_->writer.has_changed()) result.done = disk_->writer.commit();
+  if (!result.done || !disk_->writer.has_changed()) disk_->writer.rollback();
+  return result;
 }
 
-void DurableKvStore::acknowledge(std::span<const Ref<KvPending>> group, std::vector<Result<KvOutcome>>* outcomes) {
+void DurableKvStore::acknowledge(std::span<const Ref<KvPending>> group, std::vector<Result<KvOutcome>> outcomes) {
   // A mark that is not written stays behind, and then finds out less; it never claims too much.
   if (disk_->writer.has_changed()) (void)disk_->files.write_mark(disk_->writer.sequence());
   {
@@ -333,7 +354,7 @@ void DurableKvStore::acknowledge(std::span<const Ref<KvPending>> group, std::vec
     stats_.batches += group.size();
     stats_.transactions += disk_->writer.has_changed() ? 1 : 0;
   }
-  for (std::size_t i = 0; i < group.size(); ++i) group[i]->finish(std::move((*outcomes)[i]));
+  for (std::size_t i = 0; i < group.size(); ++i) group[i]->finish(std::move(outcomes[i]));
 }
 
 void DurableKvStore::give_up(std::span<const Ref<KvPending>> group, const Error& why) {
@@ -352,9 +373,39 @@ void DurableKvStore::give_up(std::span<const Ref<KvPending>> group, const Error&
 }
 
 void DurableKvStore::keep_log_short() {
-  if (disk_->writer.log_pages() < options_.log_pages_max) return;
-  if (const Result<> moved = disk_->writer.move_log(false); !moved && disk_->vfs->sync_failed())
-    give_up({}, moved.error());
+  if (disk_->writer.log_pages() < move_at_pages_) {
+    const std::scoped_lock lock(mutex_);
+    stats_.log_pages = static_cast<std::uint64_t>(disk_->writer.log_pages());
+    return;
+  }
+  move_log();
+}
+
+void DurableKvStore::move_log() {
+  const Result<> moved = disk_->writer.move_log(false);
+  // What could not be moved is not looked at again for every group.
+  move_at_pages_ = disk_->writer.log_pages() + options_.log_pages_max;
+  {
+    const std::scoped_lock lock(mutex_);
+    stats_.log_pages = static_cast<std::uint64_t>(disk_->writer.log_pages());
+    stats_.log_error = moved ? std::nullopt : std::optional(moved.error());
+  }
+  if (!moved && disk_->vfs->sync_failed()) give_up({}, moved.error());
+}
+
+std::optional<Error> DurableKvStore::log_is_full() {
+  const auto bytes = [this] { return static_cast<std::uint64_t>(disk_->writer.log_pages()) * kFrameBytes; };
+  if (bytes() < options_.log_bytes_max) return std::nullopt;
+  move_log();
+  if (bytes() < options_.log_bytes_max) return std::nullopt;
+  std::string why = "a backup, a check or a long read still needs it: try again when that is done";
+  {
+    const std::scoped_lock lock(mutex_);
+    if (stats_.log_error) why = fmt::format("it cannot be moved into the main file: {}", stats_.log_error->text);
+  }
+  return Error{ErrorCode::kLimit, disk_->files.folder().string(),
+               fmt::format("the log of the store has {} bytes, at most {} are allowed, and {}", bytes(),
+                           options_.log_bytes_max, why)};
 }
 
 }  // namespace rusm::kv

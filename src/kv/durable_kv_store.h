@@ -4,7 +4,7 @@
 // Invariants
 // 1. A commit is acknowledged after the transaction that holds it is synced. One thread writes; what waits for it goes
 //    into one transaction, in the order in which it came.
-// 2. A batch that fails takes no other with it: when a transaction fails, each of its batches gets one of its own.
+// 2. A batch that fails takes no other with it: the others are tried again without it.
 // 3. After a sync that failed nothing is written any more; what was acknowledged before can still be read.
 #pragma once
 
@@ -38,7 +38,10 @@ struct DurableKvOptions {
   std::uint64_t queue_bytes_max = 256u << 20;
   std::uint32_t group_batches_max = 1024;  // in one transaction
   std::uint64_t group_bytes_max = 8u << 20;
-  int log_pages_max = 4096;       // then the log is moved into the main file
+  int log_pages_max = 4096;  // then the log is moved into the main file
+  // What cannot be moved yet stays in the log, as a backup, a check or a long read still needs it, or as the disk is
+  // full. Once the log is this large nothing is written until it could be moved; one group may go beyond.
+  std::uint64_t log_bytes_max = 1ull << 30;
   const char* vfs = "unix-excl";  // the file layer of SQLite; others are for tests
 };
 
@@ -47,7 +50,10 @@ struct DurableKvStats {
   std::uint64_t bytes = 0;  // as KvLimits::store_bytes_max counts
   std::uint64_t batches = 0;
   std::uint64_t transactions = 0;
-  std::uint64_t queued = 0;  // now
+  std::uint64_t queued = 0;        // now
+  std::uint64_t log_pages = 0;     // in the log, as of the last group; 0 when all of it was moved
+  std::uint64_t log_full = 0;      // batches that were refused because of log_bytes_max
+  std::optional<Error> log_error;  // why the log could not be moved into the main file the last time; none when it was
 };
 
 // A batch on its way. Threads: made by any; then the store's, until is_done().
@@ -135,10 +141,20 @@ class DurableKvStore final : public KvStore {
   void run() noexcept;
   bool next_group(Group* group);
   void write(Group& group);
-  Result<> transact(std::span<const Ref<KvPending>> group, std::vector<Result<KvOutcome>>* outcomes);
-  void acknowledge(std::span<const Ref<KvPending>> group, std::vector<Result<KvOutcome>>* outcomes);
+  void write_apart(std::span<const Ref<KvPending>> group);
+  // What came of a group. An error means that none of it is there, unless a sync has failed.
+  struct Transacted {
+    Result<> done;
+    std::vector<Result<KvOutcome>> outcomes;  // of each, when it is done
+    std::optional<std::size_t> failed;        // the batch that could not be applied, when that is why
+  };
+  Transacted transact(std::span<const Ref<KvPending>> group);
+  void acknowledge(std::span<const Ref<KvPending>> group, std::vector<Result<KvOutcome>> outcomes);
   void give_up(std::span<const Ref<KvPending>> group, const Error& why);
   void keep_log_short();
+  void move_log();
+  // Why nothing may be added to the log.
+  std::optional<Error> log_is_full();
 
   // Constant after construction.
   const DurableKvOptions options_;
@@ -147,6 +163,7 @@ class DurableKvStore final : public KvStore {
   // The writer's thread.
   Nanoseconds commit_span_ = 0;  // how long the last commit took
   std::size_t last_group_ = 1;   // how many were in it
+  int move_at_pages_;            // of the log: when to move it
 
   mutable std::mutex readers_mutex_;
   mutable std::condition_variable reader_free_;

@@ -299,10 +299,11 @@ void StoreWriter::rollback() noexcept {
 
 Result<> StoreWriter::move_log(bool all) {
   const int mode = all ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE;
-  const int code = sqlite3_wal_checkpoint_v2(connection_.get(), "main", mode, nullptr, nullptr);
-  if (code != SQLITE_OK) return std::unexpected(connection_.error());
-  *log_pages_ = 0;  // or what a reader was in the way of, and the next commit will say
-  return {};
+  int in_log = -1;
+  int moved = -1;
+  const int code = sqlite3_wal_checkpoint_v2(connection_.get(), "main", mode, &in_log, &moved);
+  if (in_log >= 0) *log_pages_ = in_log == moved ? 0 : in_log;
+  return code == SQLITE_OK ? Result<>() : std::unexpected(connection_.error());
 }
 
 void StoreWriter::close() noexcept {

@@ -57,7 +57,7 @@ class StoreWriter {
 
   // Moves the log into the main file, as far as no reader is in the way. `all`: and cuts the log off.
   Result<> move_log(bool all);
-  // Pages in the log.
+  // Pages in the log, 0 when all of them have been moved.
   int log_pages() const noexcept { return *log_pages_; }
   // As of the last commit.
   std::uint64_t bytes() const noexcept { return committed_.bytes; }

@@ -15,8 +15,8 @@ namespace {
 
 // The format of the log: a header, then frames of a header and a page.
 constexpr sqlite3_int64 kLogHeaderBytes = 32;
-constexpr sqlite3_int64 kFrameHeaderBytes = 24;
-constexpr sqlite3_int64 kFrameBytes = kFrameHeaderBytes + static_cast<sqlite3_int64>(kPageBytes);
+constexpr sqlite3_int64 kFrameSpan = kFrameBytes;
+constexpr sqlite3_int64 kFrameHeaderBytes = kFrameSpan - static_cast<sqlite3_int64>(kPageBytes);
 
 std::span<const std::byte> as_bytes(const void* data, int bytes) noexcept {
   return {static_cast<const std::byte*>(data), static_cast<std::size_t>(bytes)};
@@ -29,7 +29,7 @@ bool is_whole_page(int bytes, sqlite3_int64 offset) noexcept {
 // Whether the page of a frame starts at `offset` of the log.
 bool is_frame_page(std::size_t bytes, sqlite3_int64 offset) noexcept {
   const sqlite3_int64 in_frames = offset - kLogHeaderBytes - kFrameHeaderBytes;
-  return bytes == kPageBytes && in_frames >= 0 && in_frames % kFrameBytes == 0;
+  return bytes == kPageBytes && in_frames >= 0 && in_frames % kFrameSpan == 0;
 }
 
 std::uint64_t number_of_page(sqlite3_int64 offset) noexcept {
@@ -215,7 +215,7 @@ int StoreVfs::sync(sqlite3_file* file, int flags) noexcept {
 
 bool StoreVfs::frame_is_as_written(std::span<const std::byte> page, sqlite3_int64 offset) noexcept {
   if (!is_frame_page(page.size(), offset)) return true;
-  const auto frame = static_cast<std::size_t>((offset - kLogHeaderBytes) / kFrameBytes);
+  const auto frame = static_cast<std::size_t>((offset - kLogHeaderBytes) / kFrameSpan);
   std::uint64_t wanted = 0;
   {
     const std::scoped_lock lock(mutex_);
@@ -228,8 +228,8 @@ void StoreVfs::remember(std::span<const std::byte> written, sqlite3_int64 offset
   const auto end = offset + static_cast<sqlite3_int64>(written.size());
   if (end <= kLogHeaderBytes) return;
   const bool whole = is_frame_page(written.size(), offset);
-  const auto first = static_cast<std::size_t>((std::max(offset, kLogHeaderBytes) - kLogHeaderBytes) / kFrameBytes);
-  const auto last = static_cast<std::size_t>((end - 1 - kLogHeaderBytes) / kFrameBytes);
+  const auto first = static_cast<std::size_t>((std::max(offset, kLogHeaderBytes) - kLogHeaderBytes) / kFrameSpan);
+  const auto last = static_cast<std::size_t>((end - 1 - kLogHeaderBytes) / kFrameSpan);
   const std::uint64_t sum = whole ? checksum(written, first) : 0;
   const std::scoped_lock lock(mutex_);
   if (frames_.size() <= last) frames_.resize(last + 1);

@@ -31,6 +31,8 @@ namespace rusm::kv {
 
 inline constexpr std::size_t kPageBytes = 4096;
 inline constexpr std::size_t kReservedBytes = 8;
+// Of the log: a header and a page.
+inline constexpr std::size_t kFrameBytes = 24 + kPageBytes;
 
 // Threads: any thread. Must outlive the connections that were opened through it.
 class StoreVfs {

@@ -2,7 +2,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <filesystem>
 #include <string>
 #include <thread>
@@ -103,19 +102,6 @@ TEST_F(KvPowerTest, ASyncThatFailsWhileTheLogIsMovedClosesTheStoreToo) {
   ASSERT_GT(done, 0u);
   open(nullptr);
   for (std::uint64_t i = 0; i < done; ++i) EXPECT_TRUE(*store_->exists("b", std::to_string(i)));
-}
-
-TEST_F(KvPowerTest, OneBatchThatFailsTakesNoOtherWithIt) {
-  open(&vfs_);
-  vfs_.fail(FaultVfs::On::kWrite, 1, SQLITE_IOERR_WRITE, 1);
-  std::vector<std::thread> threads;
-  std::atomic<int> failed{0};
-  for (int t = 0; t < 8; ++t) {
-    threads.emplace_back([&, t] { failed += store_->set("b", std::to_string(t), "v") ? 0 : 1; });
-  }
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_LE(failed.load(), 1) << "a group that fails is done one by one";
-  EXPECT_EQ(store_->list("b", "", "")->keys.size(), 8u - static_cast<unsigned>(failed.load()));
 }
 
 // Each thread counts up in two buckets at once, until the power is gone. Returns the last number acknowledged.
