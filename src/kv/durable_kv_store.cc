@@ -26,6 +26,20 @@ Nanoseconds now() noexcept {
   return SystemClock().now();
 }
 
+// What is damaged is the store; all else is about the backup, though SQLite names the file that it read.
+Error no_backup(const fs::path& name, Error why) {
+  if (why.code == ErrorCode::kCorrupt) return why;
+  if (why.code == ErrorCode::kLimit) {
+    return {why.code, name.string(),
+            "there is no room for the backup, and nothing of it is left; the store itself is as it was: make room "
+            "there, or "
+            "name a folder on another disk"};
+  }
+  return {
+      why.code, name.string(),
+      fmt::format("the backup was not made, and nothing of it is left; the store itself is as it was: {}", why.text)};
+}
+
 // For a thread that waits.
 class BlockingCommit final : public KvPending {
  public:
@@ -111,6 +125,11 @@ Result<std::unique_ptr<DurableKvStore>> DurableKvStore::open(DurableKvOptions op
   if (!vfs) return std::unexpected(vfs.error());
   Result<StoreWriter> writer = StoreWriter::open(*files, **vfs);
   if (!writer) return std::unexpected(writer.error());
+  // With the log there: the layer below takes a folder that it cannot open for one that needs no sync.
+  if (Result<> synced = sync_folder(files->folder()); !synced) {
+    writer->close();
+    return std::unexpected(synced.error());
+  }
   auto disk = std::make_unique<Disk>(std::move(*files), std::move(*vfs), std::move(*writer));
   std::unique_ptr<DurableKvStore> store(new DurableKvStore(std::move(options), std::move(disk)));
   const unsigned readers = std::max(store->options_.readers_max, 1u);
@@ -175,24 +194,22 @@ Result<> DurableKvStore::check() const {
 }
 
 Result<> DurableKvStore::back_up(const fs::path& folder) const {
+  if (folder.empty()) return fail(ErrorCode::kInvalid, "backup", "the path of a backup must not be empty");
   std::error_code failed;
-  if (fs::exists(fs::symlink_status(folder, failed))) {
-    return fail(ErrorCode::kExists, folder.string(), "a backup goes into a new folder: name one that is not there");
+  fs::path name = fs::absolute(folder, failed).lexically_normal();
+  if (failed) return fail(ErrorCode::kIo, folder.string(), fmt::format("cannot find it: {}", failed.message()));
+  if (!name.has_filename()) name = name.parent_path();  // a slash at the end
+  if (fs::exists(fs::symlink_status(name, failed))) {
+    return fail(ErrorCode::kExists, name.string(), "a backup goes into a new folder: name one that is not there");
   }
-  const fs::path absolute = fs::absolute(folder, failed).lexically_normal();
   // It gets its name last, so that a folder of that name is always a whole backup.
-  const fs::path parts(absolute.string() + ".part");
-  fs::remove_all(parts, failed);
-  if (Result<> made = make_folder(parts); !made) return made;
-  const std::string copy = (parts / "store.db").string();
-  const Result<> copied = Reading(*this).with([&](StoreReader& reader) { return reader.copy_to(copy); });
-  if (!copied) return copied;
-  if (Result<> synced = sync_file(copy); !synced) return synced;
-  if (Result<> synced = sync_folder(parts); !synced) return synced;
-  fs::rename(parts, absolute, failed);
-  if (failed)
-    return fail(ErrorCode::kIo, absolute.string(), fmt::format("cannot name the backup: {}", failed.message()));
-  return sync_folder(absolute.parent_path());
+  Result<UnfinishedFolder> made = UnfinishedFolder::make_beside(name);
+  if (!made) return std::unexpected(no_backup(name, made.error()));
+  const std::string copy = (made->path() / "store.db").string();
+  Result<> done = Reading(*this).with([&](StoreReader& reader) { return reader.copy_to(copy); });
+  if (done) done = sync_file(copy);
+  if (done) done = made->publish(name);
+  return done ? done : std::unexpected(no_backup(name, done.error()));
 }
 
 DurableKvStats DurableKvStore::stats() const {

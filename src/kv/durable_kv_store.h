@@ -118,7 +118,8 @@ class DurableKvStore final : public KvStore {
   // Hands a batch over without waiting for it. An error of its own, or a full queue, finishes it at once.
   void submit(Ref<KvPending> pending);
 
-  // Copies what is committed now into a new folder, as a store that can be opened. kExists: the folder is there.
+  // Copies what is committed now into a new folder, as a store that can be opened. An error leaves nothing of it and
+  // does no harm to the store. kExists: the folder is there. kLimit: no room for it. kCorrupt: the store is damaged.
   Result<> back_up(const std::filesystem::path& folder) const;
   // Reads and checks everything. kCorrupt names the first thing that is wrong.
   Result<> check() const;

@@ -251,6 +251,45 @@ TEST_F(DurableKvStoreTest, PermissionsAreNamed) {
   EXPECT_EQ(error_at(folder_).code, ErrorCode::kDenied);
 }
 
+// The superuser may read everything, and is someone else while this lives. Threads: one; no other may be there.
+class OrdinaryUser {
+ public:
+  explicit OrdinaryUser(const std::filesystem::path& owned) {
+    if (geteuid() != 0) return;
+    constexpr uid_t kNobody = 65534;
+    RUSM_ASSERT(chown(owned.c_str(), kNobody, kNobody) == 0 && seteuid(kNobody) == 0, "cannot be someone else");
+    changed_ = true;
+  }
+  ~OrdinaryUser() {
+    if (changed_) RUSM_ASSERT(seteuid(0) == 0, "cannot be the superuser again");
+  }
+  OrdinaryUser(const OrdinaryUser&) = delete;
+  OrdinaryUser& operator=(const OrdinaryUser&) = delete;
+
+ private:
+  bool changed_ = false;
+};
+
+// Else its name might not be there after a loss of power, and with it all that was acknowledged.
+TEST_F(DurableKvStoreTest, AFolderThatCannotBeMadeToLastIsRefused) {
+  namespace fs = std::filesystem;
+  const OrdinaryUser user(tests_.path());
+  fs::create_directory(tests_.path() / "above");
+  fs::create_directory(tests_.path() / "above" / "store");
+  fs::permissions(tests_.path() / "above", fs::perms::owner_write | fs::perms::owner_exec);
+  const Error above = error_at(tests_.path() / "above" / "store");
+  EXPECT_EQ(above.code, ErrorCode::kDenied);
+  EXPECT_EQ(above.where, (tests_.path() / "above").string());
+  EXPECT_THAT(above.text, HasSubstr("make it last"));
+  fs::permissions(tests_.path() / "above", fs::perms::owner_all);
+  open_at(tests_.path() / "above" / "store").reset();
+  fs::permissions(tests_.path() / "above" / "store", fs::perms::owner_write | fs::perms::owner_exec);
+  const Error itself = error_at(tests_.path() / "above" / "store");
+  EXPECT_EQ(itself.code, ErrorCode::kDenied);
+  EXPECT_EQ(itself.where, (tests_.path() / "above" / "store").string());
+  fs::permissions(tests_.path() / "above" / "store", fs::perms::owner_all);
+}
+
 TEST_F(DurableKvStoreTest, AHalfMadeStoreIsMadeAnew) {
   std::filesystem::create_directory(folder_);
   write_file(folder_ / "store.new", "half");

@@ -10,6 +10,7 @@
 #include <bit>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <span>
 #include <string_view>
@@ -78,18 +79,49 @@ Result<> sync_file(const fs::path& file) {
 }
 
 Result<> sync_folder(const fs::path& folder) {
-  return sync_file(folder);
+  Result<> synced = sync_file(folder);
+  if (!synced && synced.error().code == ErrorCode::kDenied) {
+    synced.error().text += "; to make it last on the disk this user must be able to read it";
+  }
+  return synced;
 }
 
 Result<> make_folder(const fs::path& folder) {
+  // One that is there may have been made just before the power went the last time, or by another program.
   if (::mkdir(folder.c_str(), 0700) == 0) return sync_folder(folder.parent_path());
   const int error_number = errno;
   struct stat status{};
   if (error_number == EEXIST && ::stat(folder.c_str(), &status) == 0) {
-    if (S_ISDIR(status.st_mode)) return {};
+    if (S_ISDIR(status.st_mode)) return sync_folder(folder.parent_path());
     return fail(ErrorCode::kInvalid, folder.string(), "this is a file; a store is a folder: name another path");
   }
   return system_error(folder, "make this folder", error_number);
+}
+
+Result<UnfinishedFolder> UnfinishedFolder::make_beside(const fs::path& name) {
+  std::string path = name.string() + ".unfinished-XXXXXX";
+  if (::mkdtemp(path.data()) == nullptr) return system_error(name, "make a folder beside it", errno);
+  return UnfinishedFolder(path);
+}
+
+UnfinishedFolder::~UnfinishedFolder() {
+  std::error_code ignored;
+  if (!path_.empty()) fs::remove_all(path_, ignored);
+}
+
+Result<> UnfinishedFolder::publish(const fs::path& name) {
+  if (Result<> synced = sync_folder(path_); !synced) return synced;
+  if (::rename(path_.c_str(), name.c_str()) != 0) {
+    if (errno == EEXIST || errno == ENOTEMPTY || errno == ENOTDIR) {
+      return fail(ErrorCode::kExists, name.string(),
+                  "there is something of that name: name a folder that is not there");
+    }
+    return system_error(name, "give the folder this name", errno);
+  }
+  path_ = name;  // should it not last
+  if (Result<> synced = sync_folder(name.parent_path()); !synced) return synced;
+  path_.clear();
+  return {};
 }
 
 Result<StoreFiles> StoreFiles::open(const fs::path& folder) {

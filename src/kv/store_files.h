@@ -14,6 +14,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "base/error.h"
 
@@ -67,11 +68,28 @@ class StoreFiles {
   Descriptor mark_;
 };
 
-// Makes what was done to the names in the folder last.
+// Makes what was done to the names in the folder last. kDenied: it cannot be read, which that needs.
 Result<> sync_folder(const std::filesystem::path& folder);
 // Makes the content of a file last.
 Result<> sync_file(const std::filesystem::path& file);
-// Makes one folder, for this user only, if there is none, and that last.
+// Makes one folder, for this user only, if there is none, and makes it last in either case.
 Result<> make_folder(const std::filesystem::path& folder);
+
+// A folder that goes with its object unless it was given its name. Threads: one at a time.
+class UnfinishedFolder {
+ public:
+  // With a name of its own beside `name`, for this user only.
+  static Result<UnfinishedFolder> make_beside(const std::filesystem::path& name);
+  UnfinishedFolder(UnfinishedFolder&& other) noexcept : path_(std::exchange(other.path_, {})) {}
+  UnfinishedFolder& operator=(UnfinishedFolder&&) = delete;
+  ~UnfinishedFolder();
+  const std::filesystem::path& path() const noexcept { return path_; }
+  // Gives it this name, for good. kExists: there is such a folder, and something in it.
+  Result<> publish(const std::filesystem::path& name);
+
+ private:
+  explicit UnfinishedFolder(std::filesystem::path path) : path_(std::move(path)) {}
+  std::filesystem::path path_;  // empty: nothing is to be removed
+};
 
 }  // namespace rusm::kv

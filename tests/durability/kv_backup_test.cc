@@ -2,8 +2,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "durability/fault_vfs.h"
 #include "kv/durable_kv_store.h"
@@ -13,6 +16,7 @@ namespace rusm::kv {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 class KvBackupTest : public ::testing::Test {
@@ -27,6 +31,15 @@ class KvBackupTest : public ::testing::Test {
     if (opened) return std::move(*opened);
     ADD_FAILURE() << opened.error().to_string();
     return nullptr;
+  }
+  // What is beside the store.
+  std::vector<std::string> names() const {
+    std::vector<std::string> names;
+    for (const fs::directory_entry& entry : fs::directory_iterator(tests_.path())) {
+      names.push_back(entry.path().filename().string());
+    }
+    std::ranges::sort(names);
+    return names;
   }
   // Files of the backup, wherever they lie.
   FaultVfs::Which of_backup() const {
@@ -70,6 +83,38 @@ TEST_F(KvBackupTest, AStoreBehindALinkIsClosedAfterASyncThatFailedToo) {
   vfs_.fail(FaultVfs::On::kSync, 1, SQLITE_IOERR_FSYNC, 1);
   ASSERT_FALSE(store_->set("b", "k", "v"));
   EXPECT_THAT(store_->set("b", "k", "v").error().text, HasSubstr("takes no more writes"));
+}
+
+TEST_F(KvBackupTest, ABackupThatFailsLeavesNothingAndSaysWhatItMeans) {
+  for (const int code : {SQLITE_FULL, SQLITE_IOERR_WRITE}) {
+    vfs_.fail(FaultVfs::On::kWrite, 2, code, 1000, of_backup());
+    const Result<> backed_up = store_->back_up(backup_);
+    ASSERT_FALSE(backed_up);
+    EXPECT_EQ(backed_up.error().code, code == SQLITE_FULL ? ErrorCode::kLimit : ErrorCode::kIo);
+    EXPECT_EQ(backed_up.error().where, backup_.string());
+    EXPECT_THAT(backed_up.error().text, HasSubstr("nothing of it is left; the store itself is as it was"));
+    EXPECT_THAT(names(), ElementsAre("store"));
+  }
+  vfs_.heal();
+  EXPECT_TRUE(store_->back_up(backup_));
+  EXPECT_THAT(names(), ElementsAre("backup", "store"));
+}
+
+TEST_F(KvBackupTest, ABackupTouchesNoOtherFolder) {
+  fs::create_directory(backup_.string() + ".part");
+  write_file(backup_.string() + ".part/mine", "text");
+  ASSERT_TRUE(store_->back_up(backup_));
+  EXPECT_EQ(read_file(backup_.string() + ".part/mine"), "text");
+  EXPECT_THAT(names(), ElementsAre("backup", "backup.part", "store"));
+}
+
+TEST_F(KvBackupTest, ASlashAtTheEndChangesNothing) {
+  const fs::path with_slash = backup_.string() + "/";
+  const Result<> backed_up = store_->back_up(with_slash);
+  ASSERT_TRUE(backed_up) << backed_up.error().to_string();
+  EXPECT_EQ(store_->back_up(with_slash).error().code, ErrorCode::kExists);
+  EXPECT_EQ(store_->back_up("").error().code, ErrorCode::kInvalid);
+  EXPECT_THAT(names(), ElementsAre("backup", "store"));
 }
 
 }  // namespace
