@@ -51,6 +51,13 @@ IoResult Connection::take(std::span<std::byte> room) noexcept {
   return got;
 }
 
+// Makes way for `more` bytes: what was asked for goes, and memory that a long line needed once.
+void Connection::Ahead::forget_used(std::size_t more) {
+  bytes.erase(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(begin));
+  begin = 0;
+  if (bytes.capacity() > std::max(kRoomyBytes, 4 * (bytes.size() + more))) bytes.shrink_to_fit();
+}
+
 IoResult Connection::read_ahead() {
   if (end_ != Io::kDone) return {end_};
   if (!stream_) return {Io::kBroken};
@@ -59,6 +66,7 @@ IoResult Connection::read_ahead() {
   if (got.status == Io::kFinished || got.status == Io::kBroken) end_ = got.status;
   if (got.status != Io::kDone) return got;
   if (!ahead_) ahead_ = std::make_unique<Ahead>();
+  ahead_->forget_used(got.bytes);
   ahead_->bytes.insert(ahead_->bytes.end(), room.begin(), room.begin() + static_cast<std::ptrdiff_t>(got.bytes));
   return got;
 }

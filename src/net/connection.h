@@ -112,6 +112,8 @@ class Connection {
   const TlsSession* tls() const noexcept { return stream_ ? stream_->tls() : nullptr; }
   // Null once it is closed. For what is not here; what was read ahead (read_until, readable_or_message) is not in it.
   Stream* stream() noexcept { return stream_.get(); }
+  // Bytes of memory that hold what was read ahead.
+  std::size_t ahead_memory() const noexcept { return ahead_ ? ahead_->bytes.capacity() : 0; }
   // Who awaits it next; saves the first await from finding out.
   void set_owner(otp::Pid pid) noexcept;
 
@@ -127,8 +129,10 @@ class Connection {
 
   // Bytes that were read and not asked for yet. Gone as soon as it is empty.
   struct Ahead {
+    static constexpr std::size_t kRoomyBytes = 4 * kReadBytes;  // capacity up to this is never given back
     std::vector<std::byte> bytes;
     std::size_t begin = 0;
+    void forget_used(std::size_t more);
     std::span<const std::byte> rest() const noexcept { return std::span(bytes).subspan(begin); }
   };
 

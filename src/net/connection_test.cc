@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <future>
 #include <string>
@@ -155,6 +156,65 @@ TEST(Connection, ALineThatIsTooLongIsALimit) {
     EXPECT_TRUE(lines[2].starts_with("rest 12")) << lines[2];
     EXPECT_EQ(frames_of(seed, "12345678901", false)[0], "limit") << "without waiting for its end";
   }
+}
+
+// Counts lines until the peer finishes, and the most memory that was held for what was read ahead.
+struct Reading {
+  std::size_t lines = 0;
+  std::size_t bytes = 0;
+  std::size_t memory_max = 0;
+  std::size_t memory_last = 0;
+};
+
+Routine count_lines(Self& self, Connection connection, std::size_t limit, Reading* out) {
+  for (;;) {
+    const NetResult<std::string> line = co_await connection.read_until(self, "\n", limit);
+    if (!line) co_return;
+    ++out->lines;
+    out->bytes += line->size() + 1;
+    out->memory_last = connection.ahead_memory();
+    out->memory_max = std::max(out->memory_max, out->memory_last);
+  }
+}
+
+// Sends `text` again and again, until at least `bytes` are sent, never ending a piece where a line ends.
+void stream_lines(World& world, Stream& to, std::string_view line, std::size_t bytes) {
+  std::size_t sent = 0;
+  std::string pending;
+  while (sent < bytes) {
+    while (pending.size() < 5000) pending += line;
+    pending += line;
+    const std::string_view piece = std::string_view(pending).substr(0, pending.size() - line.size() / 2);
+    const IoResult put = write_text(to, piece);
+    pending.erase(0, put.bytes);
+    sent += put.bytes;
+    world.run();
+  }
+}
+
+TEST(Connection, LinesThatNeverEndWithAPieceTakeBoundedMemory) {
+  World world;
+  Ends ends(world);
+  Reading reading;
+  world.runtime.spawn(count_lines, std::move(ends.server), 1000, &reading);
+  world.run();
+  constexpr std::size_t kBytes = 8 << 20;
+  stream_lines(world, *ends.client, "a line of some length\n", kBytes);
+  EXPECT_GT(reading.bytes, kBytes - (64 << 10));
+  EXPECT_GT(reading.memory_last, 0u) << "part of a line is always there";
+  EXPECT_LE(reading.memory_max, 64u << 10);
+}
+
+TEST(Connection, MemoryForOneLongLineIsGivenBack) {
+  World world;
+  Ends ends(world);
+  Reading reading;
+  world.runtime.spawn(count_lines, std::move(ends.server), 2 << 20, &reading);
+  world.run();
+  stream_lines(world, *ends.client, std::string(1 << 20, 'x'), 1 << 20);
+  stream_lines(world, *ends.client, "\na line of some length\nan", 100 << 10);
+  EXPECT_GT(reading.lines, 1000u);
+  EXPECT_LE(reading.memory_last, 64u << 10);
 }
 
 Routine write_much(Self& self, Connection connection, std::size_t bytes, Nanoseconds timeout, Lines* out) {
