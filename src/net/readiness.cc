@@ -5,10 +5,10 @@
 namespace rusm::net {
 
 bool Readiness::raise(std::uint32_t generation, std::uint32_t bits) noexcept {
-  std::uint64_t word = word_.load(std::memory_order_relaxed);
+  std::uint64_t word = word_.load();
   do {
     if (word >> 32 != generation) return false;
-  } while (!word_.compare_exchange_weak(word, word | bits, std::memory_order_acq_rel, std::memory_order_relaxed));
+  } while (!word_.compare_exchange_weak(word, word | bits));
   return true;
 }
 

@@ -7,6 +7,8 @@
 // Invariants
 // 1. Bits and generation lie in one word and change together: an event for an earlier tenant changes nothing.
 // 2. A bit is cleared before the system call that uses it, never after: an edge that comes during the call stays.
+// 3. Either the reactor sees the new owner, or the new owner sees the bits: the reactor raises bits and then loads the
+//    owner, the owner stores itself and then loads the bits, all four seq_cst.
 #pragma once
 
 #include <array>
@@ -26,18 +28,21 @@ inline constexpr std::uint32_t kHangup = 8;        // both directions are over, 
 
 class alignas(64) Readiness {
  public:
-  // Any thread.
-  void set_owner(otp::Pid pid) noexcept { owner_.store(pid.raw(), std::memory_order_release); }
-  otp::Pid owner() const noexcept { return otp::Pid::from_raw(owner_.load(std::memory_order_acquire)); }
+  // Any thread. The new owner looks at bits() afterwards: what was raised before is not told again.
+  void set_owner(otp::Pid pid) noexcept { owner_.store(pid.raw()); }
+  // Whom to wake, after raise().
+  otp::Pid owner() const noexcept { return otp::Pid::from_raw(owner_.load()); }
   // Any thread. Sets bits for this generation; false when the slot has another tenant.
   bool raise(std::uint32_t generation, std::uint32_t bits) noexcept;
 
   // The owner.
-  std::uint32_t bits() const noexcept { return static_cast<std::uint32_t>(word_.load(std::memory_order_acquire)); }
+  std::uint32_t bits() const noexcept { return static_cast<std::uint32_t>(word_.load()); }
+  // Partner of both: raise().
   void clear(std::uint32_t bits) noexcept { word_.fetch_and(~std::uint64_t{bits}, std::memory_order_acq_rel); }
   void set(std::uint32_t bits) noexcept { word_.fetch_or(bits, std::memory_order_acq_rel); }
   // What the kernel gives back with an event.
   std::uint64_t key() const noexcept {
+    // Partner: release(), under whose mutex acquire() gave the slot to the caller.
     return (word_.load(std::memory_order_relaxed) & ~std::uint64_t{UINT32_MAX}) | index_;
   }
 

@@ -1,0 +1,120 @@
+// Connections that change hands: no wake is lost, and whoever holds one last is told to end.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <future>
+#include <utility>
+#include <vector>
+
+#include "net/listener.h"
+#include "net/test_world.h"
+
+namespace rusm::net {
+namespace {
+
+using otp::Routine;
+using otp::Self;
+
+constexpr auto kPatience = std::chrono::seconds(60);
+
+// What the processes of a test have come to.
+struct Tally {
+  std::atomic<int> rounds_left{0};
+  std::promise<void> done;
+  void one_round() {
+    if (rounds_left.fetch_sub(1) == 1) done.set_value();
+  }
+};
+
+// One of two that hand a connection to each other: reads one byte, and gives it away at once.
+Routine catch_and_throw(Self& self, otp::Pid first_other, Tally* tally) {
+  otp::Pid other = first_other;
+  for (;;) {
+    otp::Message message = co_await otp::receive(self);
+    if (const auto* pid = message.get_if<otp::Pid>()) {
+      other = *pid;
+      continue;
+    }
+    Connection connection = std::move(*message.get_if<Connection>());
+    std::byte one[1];
+    if (!co_await connection.read_exactly(self, one)) co_return;
+    tally->one_round();
+    self.send(other, otp::Message::local(std::move(connection)));
+  }
+}
+
+// Writes one byte after the other, so that they arrive while the connection is on its way.
+Routine drip(Self& self, Connection connection, int bytes) {
+  for (int i = 0; i < bytes; ++i) {
+    const std::byte one[] = {std::byte{1}};
+    if (!co_await connection.write(self, one)) co_return;
+    co_await otp::yield(self);
+  }
+  co_await otp::receive(self);
+}
+
+TEST(HandOver, WhatArrivesOnTheWayIsNotMissed) {
+#ifdef RUSM_SANITIZED
+  constexpr int kBytes = 200;
+#else
+  constexpr int kBytes = 2000;
+#endif
+  constexpr int kConnections = 16;
+  Tally tally;
+  TcpNode node(4);
+  tally.rounds_left = kBytes * kConnections;
+  auto done = tally.done.get_future();
+  const auto serve = [&](otp::Runtime& runtime, Connection connection) {
+    const otp::Pid first = runtime.spawn(catch_and_throw, otp::Pid(), &tally);
+    const otp::Pid second = runtime.spawn(catch_and_throw, first, &tally);
+    runtime.send(first, otp::Message::local(otp::Pid(second)));
+    runtime.send(first, otp::Message::local(std::move(connection)));
+    return true;
+  };
+  std::promise<Address> where;
+  auto there = where.get_future();
+  ListenOptions options{.address = kAnyPort, .on_listening = [&](const Address& at) { where.set_value(at); }};
+  node.runtime.spawn(listen, &node.transport, std::move(options), StartConnection(serve));
+  const Address address = there.get();
+  const auto come = [](Self& self, TcpTransport* transport, Address to, int bytes) -> Routine {
+    Result<Connection> connection = co_await connect(self, *transport, to, kNever);
+    if (connection) self.runtime().spawn(drip, std::move(*connection), bytes);
+  };
+  for (int i = 0; i < kConnections; ++i) node.runtime.spawn(come, &node.transport, address, kBytes);
+  EXPECT_EQ(done.wait_for(kPatience), std::future_status::ready) << tally.rounds_left << " bytes were not seen";
+  node.runtime.kill_all();
+}
+
+// Connects again and again; a lost wake would let it wait for ever.
+Routine connect_often(Self& self, TcpTransport* transport, Address there, int times, Tally* tally) {
+  for (int i = 0; i < times; ++i) {
+    Result<Connection> connection = co_await connect(self, *transport, there, kNever);
+    if (connection) connection->reset();
+    tally->one_round();
+  }
+}
+
+TEST(HandOver, EveryConnectIsAnswered) {
+#ifdef RUSM_SANITIZED
+  constexpr int kTimes = 100;
+#else
+  constexpr int kTimes = 500;
+#endif
+  constexpr int kProcesses = 8;
+  Tally tally;
+  TcpNode node(4);
+  tally.rounds_left = kTimes * kProcesses;
+  auto done = tally.done.get_future();
+  std::promise<Address> where;
+  auto there = where.get_future();
+  ListenOptions options{.address = kAnyPort, .on_listening = [&](const Address& at) { where.set_value(at); }};
+  const auto close_it = [](otp::Runtime&, Connection) { return true; };
+  node.runtime.spawn(listen, &node.transport, std::move(options), StartConnection(close_it));
+  const Address address = there.get();
+  for (int i = 0; i < kProcesses; ++i) node.runtime.spawn(connect_often, &node.transport, address, kTimes, &tally);
+  EXPECT_EQ(done.wait_for(kPatience), std::future_status::ready) << tally.rounds_left << " were not answered";
+  node.runtime.kill_all();
+}
+
+}  // namespace
+}  // namespace rusm::net
