@@ -20,8 +20,20 @@ Error NetError::to_error() const {
   return {ErrorCode::kInternal, peer.to_string(), "no such failure"};
 }
 
+Connection& Connection::operator=(Connection&& other) noexcept {
+  if (this == &other) return *this;
+  close();
+  lease_ = std::move(other.lease_);
+  stream_ = std::move(other.stream_);
+  ahead_ = std::move(other.ahead_);
+  owner_ = other.owner_;
+  end_ = other.end_;
+  return *this;
+}
+
 void Connection::close() noexcept {
   stream_.reset();
+  lease_.reset();
   ahead_.reset();
   end_ = Io::kBroken;
 }

@@ -75,7 +75,9 @@ class Connection {
 
   Connection() = default;  // closed
   explicit Connection(std::unique_ptr<Stream> stream, std::unique_ptr<Lease> lease = nullptr)
-      : stream_(std::move(stream)), lease_(std::move(lease)) {}
+      : lease_(std::move(lease)), stream_(std::move(stream)) {}
+  Connection(Connection&&) noexcept = default;
+  Connection& operator=(Connection&& other) noexcept;
 
   // What has come, at least one byte and at most kReadBytes: NetResult<Chunk>.
   detail::ReadAwait read(otp::Self& self, Nanoseconds timeout = kNever) noexcept;
@@ -142,8 +144,9 @@ class Connection {
   void consume(std::size_t bytes) noexcept;
   NetError error(NetFailure what) const noexcept { return {what, peer()}; }
 
-  std::unique_ptr<Stream> stream_;
+  // Goes after the stream: whoever waits for the place finds the descriptor free.
   std::unique_ptr<Lease> lease_;
+  std::unique_ptr<Stream> stream_;
   std::unique_ptr<Ahead> ahead_;
   otp::Pid owner_;
   Io end_ = Io::kDone;  // kFinished or kBroken once reading met it

@@ -362,15 +362,8 @@ TEST(Connection, ConnectingWaitsUntilItIsConnectedOrSaysWhyNot) {
 }
 
 // A stream that never connects.
-class Silence final : public Stream {
+class Silence final : public SilentStream {
  public:
-  void set_owner(otp::Pid) noexcept override {}
-  IoResult try_read(std::span<std::byte>) noexcept override { return {Io::kWouldBlock}; }
-  IoResult try_write(std::span<const std::span<const std::byte>>) noexcept override { return {Io::kWouldBlock}; }
-  void shutdown_write() noexcept override {}
-  void reset_on_close() noexcept override {}
-  PeerState peer_state() const noexcept override { return PeerState::kThere; }
-  const Address& peer() const noexcept override { return kHere; }
   Result<bool> established() noexcept override { return false; }
 };
 

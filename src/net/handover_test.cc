@@ -116,5 +116,41 @@ TEST(HandOver, EveryConnectIsAnswered) {
   node.runtime.kill_all();
 }
 
+// Notes how many connections there are when it is closed.
+class Closing final : public SilentStream {
+ public:
+  Closing(Connections& connections, std::vector<std::size_t>& out) : connections_(connections), out_(out) {}
+  ~Closing() override { out_.push_back(connections_.count()); }
+
+ private:
+  Connections& connections_;
+  std::vector<std::size_t>& out_;
+};
+
+TEST(HandOver, TheDescriptorIsFreeBeforeThePlaceIs) {
+  World world;
+  const auto connections = make_ref<Connections>(world.runtime);
+  std::vector<std::size_t> at_close;
+  const auto make = [&] {
+    return Connection(std::make_unique<Closing>(*connections, at_close), std::make_unique<Lease>(connections));
+  };
+  {
+    const Connection connection = make();
+  }
+  EXPECT_EQ(at_close, std::vector<std::size_t>{1});
+  Connection connection = make();
+  connection.close();
+  EXPECT_EQ(at_close, (std::vector<std::size_t>{1, 1}));
+  EXPECT_EQ(connections->count(), 0u) << "closed, it takes no place";
+  connection = make();
+  connection.reset();
+  EXPECT_EQ(at_close, (std::vector<std::size_t>{1, 1, 1}));
+  EXPECT_EQ(connections->count(), 0u);
+  connection = make();
+  connection = Connection();
+  EXPECT_EQ(at_close, (std::vector<std::size_t>{1, 1, 1, 1}));
+  EXPECT_EQ(connections->count(), 0u);
+}
+
 }  // namespace
 }  // namespace rusm::net

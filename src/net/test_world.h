@@ -48,6 +48,18 @@ struct TcpNode {
   otp::Runtime runtime;
 };
 
+// A stream on which nothing ever happens.
+class SilentStream : public Stream {
+ public:
+  void set_owner(otp::Pid) noexcept override {}
+  IoResult try_read(std::span<std::byte>) noexcept override { return {Io::kWouldBlock}; }
+  IoResult try_write(std::span<const std::span<const std::byte>>) noexcept override { return {Io::kWouldBlock}; }
+  void shutdown_write() noexcept override {}
+  void reset_on_close() noexcept override {}
+  PeerState peer_state() const noexcept override { return PeerState::kThere; }
+  const Address& peer() const noexcept override { return kHere; }
+};
+
 inline IoResult write_text(Stream& stream, std::string_view text) {
   const std::span<const std::byte> pieces[] = {std::as_bytes(std::span(text))};
   return stream.try_write(pieces);
