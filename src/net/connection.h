@@ -116,7 +116,7 @@ class Connection {
   Stream* stream() noexcept { return stream_.get(); }
   // Bytes of memory that hold what was read ahead.
   std::size_t ahead_memory() const noexcept { return ahead_ ? ahead_->bytes.capacity() : 0; }
-  // Who awaits it next; saves the first await from finding out.
+  // Who awaits it next; saves the first await from finding out. Closes it when its listener is ending.
   void set_owner(otp::Pid pid) noexcept;
 
  private:

@@ -124,7 +124,7 @@ inline void Connection::set_owner(otp::Pid pid) noexcept {
   if (owner_ == pid) return;
   owner_ = pid;
   if (stream_) stream_->set_owner(pid);
-  if (lease_) lease_->set_process(pid);
+  if (lease_ && !lease_->set_process(pid)) close();
 }
 
 inline detail::ReadAwait Connection::read(otp::Self& self, Nanoseconds timeout) noexcept {

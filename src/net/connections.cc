@@ -23,9 +23,10 @@ Lease::~Lease() {
   if (connections.starved_.load()) connections.wake_listener();
 }
 
-void Lease::set_process(otp::Pid pid) noexcept {
+bool Lease::set_process(otp::Pid pid) noexcept {
   const std::scoped_lock lock(connections_->mutex_);
   pid_ = pid;
+  return !connections_->ending_;
 }
 
 void Connections::wake_all() noexcept {
@@ -35,6 +36,7 @@ void Connections::wake_all() noexcept {
 
 void Connections::exit_all(const otp::ExitReason& reason) noexcept {
   const std::scoped_lock lock(mutex_);
+  ending_ = true;
   for (const Lease& lease : live_) runtime_.exit(lease.pid_, reason);
 }
 

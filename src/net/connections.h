@@ -27,8 +27,9 @@ class Lease {
   Lease(const Lease&) = delete;
   Lease& operator=(const Lease&) = delete;
 
-  // Says who serves the connection, so that it can be woken and told to end.
-  void set_process(otp::Pid pid) noexcept;
+  // Says who serves the connection, so that it can be woken and told to end. False when all were told to end: whoever
+  // comes so late closes the connection.
+  [[nodiscard]] bool set_process(otp::Pid pid) noexcept;
 
  private:
   friend class Connections;
@@ -54,7 +55,7 @@ class Connections final : public RefCounted {
 
   // Each process that serves one of them looks again at what it waits for.
   void wake_all() noexcept;
-  // Sends an exit signal to each process that serves one of them.
+  // Sends an exit signal to each process that serves one of them. From here on nobody takes one over.
   void exit_all(const otp::ExitReason& reason) noexcept;
   // False when connections are left after `timeout` ns. Blocks: not for workers.
   bool wait_until_empty(Nanoseconds timeout);
@@ -70,7 +71,8 @@ class Connections final : public RefCounted {
 
   std::mutex mutex_;
   std::condition_variable ended_;
-  Live live_;  // guarded by mutex_
+  Live live_;            // guarded by mutex_
+  bool ending_ = false;  // guarded by mutex_
 };
 
 }  // namespace rusm::net

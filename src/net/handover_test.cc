@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <future>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -150,6 +151,46 @@ TEST(HandOver, TheDescriptorIsFreeBeforeThePlaceIs) {
   connection = Connection();
   EXPECT_EQ(at_close, (std::vector<std::size_t>{1, 1, 1, 1}));
   EXPECT_EQ(connections->count(), 0u);
+}
+
+// Takes a connection from its mailbox when it is told to, and reads.
+Routine take_late(Self& self, std::vector<std::string>* out) {
+  (void)co_await otp::receive_if(self, [](const otp::Message& message) { return message.text() == "now"; });
+  otp::Message message = co_await otp::receive(self);
+  Connection connection = std::move(*message.get_if<Connection>());
+  const NetResult<Chunk> got = co_await connection.read(self);
+  out->emplace_back(got ? "data" : got.error().to_string());
+  (void)co_await otp::receive(self);
+}
+
+TEST(HandOver, AConnectionThatIsTakenOverLateEndsWithItsListener) {
+  for (const Nanoseconds kill_after : {Nanoseconds{0}, 3600 * kSecond}) {
+    World world;
+    std::vector<std::string> lines;
+    const otp::Pid late = world.runtime.spawn(take_late, &lines);
+    const auto pass_on = [](Self& self, Connection connection, otp::Pid to) -> Routine {
+      (void)co_await connection.read(self);
+      self.send(to, otp::Message::local(std::move(connection)));
+      (void)co_await otp::receive(self);
+    };
+    const otp::Pid listener =
+        world.runtime.spawn(listen, &world.network, ListenOptions{.address = kHere, .kill_after = kill_after},
+                            each_connection(pass_on, late));
+    world.run();
+    auto client = std::move(*world.network.connect(kHere));
+    write_text(*client, "x");
+    world.run();
+    world.runtime.exit(listener, otp::ExitReason::Kind::kShutdown);
+    world.run();
+    world.advance(kSecond);
+    EXPECT_TRUE(world.runtime.is_alive(listener)) << "the connection is still there";
+    world.runtime.send(late, otp::Message::of_text("now"));
+    world.run();
+    EXPECT_EQ(lines, std::vector<std::string>{"0.0.0.0:0: the connection broke"});
+    EXPECT_EQ(client->peer_state(), PeerState::kFinished);
+    EXPECT_FALSE(world.runtime.is_alive(listener));
+    EXPECT_TRUE(world.runtime.is_alive(late)) << "whom it told nothing else";
+  }
 }
 
 }  // namespace

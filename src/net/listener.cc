@@ -10,6 +10,7 @@ namespace rusm::net {
 namespace {
 
 constexpr Nanoseconds kLogEvery = 10 * kSecond;
+constexpr Nanoseconds kKillEvery = 100 * kMillisecond;  // a connection may have got another process since the last
 
 struct StatusRequest {};
 
@@ -98,8 +99,10 @@ otp::Task<> drain(otp::Self& self, Listener& listener, Nanoseconds span, Nanosec
   if (span > 0) co_await wait_for_the_last(self, listener, span);
   listener.connections().exit_all(otp::ExitReason::Kind::kShutdown);
   co_await wait_for_the_last(self, listener, kill_after);
-  listener.connections().exit_all(otp::ExitReason::Kind::kKill);
-  co_await wait_for_the_last(self, listener, kNever);
+  while (listener.connections().count() != 0) {
+    listener.connections().exit_all(otp::ExitReason::Kind::kKill);
+    co_await wait_for_the_last(self, listener, kKillEvery);
+  }
 }
 
 }  // namespace

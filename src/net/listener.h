@@ -7,8 +7,8 @@
 //
 // Its connections are not its children and have no restarts: one that ends, however it ends, is over, and nobody else
 // is touched. But they end with it: told to end (an exit signal) it closes its socket, lets them go on for `drain`,
-// sends each the exit signal `shutdown`, and kills those that are left after `kill_after`; only then it ends. Killed,
-// it takes them along.
+// sends each the exit signal `shutdown`, and kills those that are left after `kill_after`; only then it ends. A
+// connection that waited in a mailbox meanwhile is closed when a process takes it. Killed, it takes them along.
 //
 // Out of descriptors or processes, or with connections_max there, it goes on as soon as there is room.
 #pragma once

@@ -15,7 +15,7 @@ constexpr int kStepsMax = 32;                    // in one turn; then others run
 
 otp::Routine serve_connection(otp::Self& self, Ref<ServerCore> core, std::unique_ptr<net::Lease> lease,
                               std::unique_ptr<net::Stream> stream) {
-  lease->set_process(self.pid());
+  if (!lease->set_process(self.pid())) co_return;
   stream->set_owner(self.pid());
   Connection connection(self, *core, std::move(stream));
   for (;;) {
