@@ -109,6 +109,7 @@ bool ReadExactlyAwait::step() noexcept {
     const IoResult got = connection.take(rest);
     if (got.status != Io::kDone) return over(got.status);
     rest = rest.subspan(got.bytes);
+    if (!rest.empty() && enough(got.bytes)) return false;
   }
   return true;
 }
@@ -134,6 +135,7 @@ bool ReadUntilAwait::step() noexcept {
   while (!find()) {
     const IoResult got = connection.read_ahead();
     if (got.status != Io::kDone) return over(got.status);
+    if (enough(got.bytes)) return find();
   }
   return true;
 }
@@ -145,6 +147,7 @@ bool WriteAwait::step() noexcept {
     const IoResult put = connection.stream_->try_write(pieces);
     if (put.status != Io::kDone) return over(put.status);
     rest = rest.subspan(put.bytes);
+    if (!rest.empty() && enough(put.bytes)) return false;
   }
   return true;
 }

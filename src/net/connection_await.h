@@ -11,9 +11,7 @@ struct IoAwait : TimedAwait<Op, kStep> {
   IoAwait(otp::Self& s, Connection& c, Nanoseconds span) noexcept : TimedAwait<Op, kStep>(s, span), connection(c) {
     connection.set_owner(s.pid());
   }
-  Nanoseconds look_again_at() const noexcept {
-    return connection.is_open() ? connection.stream()->look_again_at() : kNever;
-  }
+  Nanoseconds look_again_at() noexcept { return connection.is_open() ? connection.stream()->look_again_at() : kNever; }
   // What `io` means for a wait: true when it is over.
   bool over(Io io) noexcept {
     if (io == Io::kWouldBlock) return false;
@@ -32,6 +30,26 @@ struct IoAwait : TimedAwait<Op, kStep> {
 
 template <class Op>
 using QuietAwait = IoAwait<Op, otp::Step::kWaitSignals>;
+
+// Moves any number of bytes, so many of them in one step.
+template <class Op>
+struct BulkAwait : QuietAwait<Op> {
+  static constexpr std::size_t kStepBytes = 256 << 10;
+  using QuietAwait<Op>::QuietAwait;
+
+  Nanoseconds look_again_at() noexcept {
+    if (moved < kStepBytes) return QuietAwait<Op>::look_again_at();
+    moved = 0;
+    return 0;
+  }
+  // True when the step has moved enough.
+  bool enough(std::size_t bytes) noexcept {
+    moved += bytes;
+    (void)this->self.charge(static_cast<std::int32_t>(bytes >> 10));
+    return moved >= kStepBytes;
+  }
+  std::size_t moved = 0;
+};
 
 struct ReadAwait : QuietAwait<ReadAwait> {
   using IoAwait::IoAwait;
@@ -55,9 +73,9 @@ struct ReadSomeAwait : QuietAwait<ReadSomeAwait> {
   std::size_t count = 0;
 };
 
-struct ReadExactlyAwait : QuietAwait<ReadExactlyAwait> {
+struct ReadExactlyAwait : BulkAwait<ReadExactlyAwait> {
   ReadExactlyAwait(otp::Self& s, Connection& c, std::span<std::byte> r, Nanoseconds span) noexcept
-      : IoAwait(s, c, span), rest(r) {}
+      : BulkAwait(s, c, span), rest(r) {}
   bool step() noexcept;
   NetResult<> await_resume() noexcept {
     if (failed || timed_out) return error();
@@ -66,9 +84,9 @@ struct ReadExactlyAwait : QuietAwait<ReadExactlyAwait> {
   std::span<std::byte> rest;
 };
 
-struct ReadUntilAwait : QuietAwait<ReadUntilAwait> {
+struct ReadUntilAwait : BulkAwait<ReadUntilAwait> {
   ReadUntilAwait(otp::Self& s, Connection& c, std::string d, std::size_t l, Nanoseconds span) noexcept
-      : IoAwait(s, c, span), delimiter(std::move(d)), limit(l) {}
+      : BulkAwait(s, c, span), delimiter(std::move(d)), limit(l) {}
   bool step() noexcept;
   bool find() noexcept;
   NetResult<std::string> await_resume() noexcept {
@@ -81,9 +99,9 @@ struct ReadUntilAwait : QuietAwait<ReadUntilAwait> {
   std::string text;
 };
 
-struct WriteAwait : QuietAwait<WriteAwait> {
+struct WriteAwait : BulkAwait<WriteAwait> {
   WriteAwait(otp::Self& s, Connection& c, std::span<const std::byte> bytes, Nanoseconds span) noexcept
-      : IoAwait(s, c, span), rest(bytes) {}
+      : BulkAwait(s, c, span), rest(bytes) {}
   bool step() noexcept;
   NetResult<> await_resume() noexcept {
     if (failed || timed_out) return error();

@@ -255,6 +255,29 @@ TEST(Connection, ASlowReaderHoldsTheWriterBack) {
   }
 }
 
+Routine read_much(Self& self, Connection connection, std::size_t bytes, std::uint64_t* steps) {
+  std::vector<std::byte> room(bytes);
+  const std::uint64_t before = self.runtime().counters().steps;
+  EXPECT_TRUE(co_await connection.read_exactly(self, room));
+  *steps = self.runtime().counters().steps - before;
+}
+
+TEST(Connection, MuchAtOnceTakesManyTurns) {
+  constexpr std::size_t kBytes = 4 << 20;
+  World world(1, {.buffer_bytes = kBytes, .piece_bytes_max = 64 << 10});
+  Ends ends(world);
+  Lines lines;
+  const std::uint64_t before = world.runtime.counters().steps;
+  world.runtime.spawn(write_much, std::move(ends.server), kBytes, kNever, &lines);
+  world.run();
+  EXPECT_EQ(lines, (Lines{"written", "finish"}));
+  EXPECT_GE(world.runtime.counters().steps - before, 12u) << "the network takes all: the writer lets others run";
+  std::uint64_t steps = 0;
+  world.runtime.spawn(read_much, Connection(std::move(ends.client)), kBytes, &steps);
+  world.run();
+  EXPECT_GE(steps, 12u);
+}
+
 TEST(Connection, AWriterWaitsNoLongerThanItsDeadline) {
   World world(1, {.buffer_bytes = 16});
   Ends ends(world);

@@ -9,7 +9,7 @@ namespace rusm::net::detail {
 
 // Op::step() tries what can be done now: true when that was all, false when it has to wait. It is called by its process
 // only, so nothing that is pending refers to the frame in which this lies. Op::look_again_at(): when it has to be tried
-// again though no wake comes.
+// again though no wake comes; what is past: as soon as others had their turn.
 template <class Op, otp::Step kStep>
 struct TimedAwait : otp::detail::Await {
   static constexpr std::int32_t kCost = 20;  // reductions: a system call takes as long as so many other awaits
@@ -34,9 +34,11 @@ struct TimedAwait : otp::detail::Await {
   }
   void look_in_time() noexcept {
     const Nanoseconds at = op().look_again_at();
-    if (at != kNever) self.wake_at(at);
+    if (at == kNever) return;
+    if (at > self.runtime().clock().now()) return self.wake_at(at);
+    self.runtime().wake(self.pid());
   }
-  Nanoseconds look_again_at() const noexcept { return kNever; }
+  Nanoseconds look_again_at() noexcept { return kNever; }
   Op& op() noexcept { return static_cast<Op&>(*this); }
 
   Nanoseconds until;  // a span; once it waits, a point in time

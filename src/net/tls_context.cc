@@ -85,6 +85,8 @@ Result<ContextPtr> make_context(const SSL_METHOD* method) {
   // from wherever the caller keeps the same bytes then.
   SSL_CTX_set_mode(context.get(),
                    SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  // After records without data OpenSSL comes back, so that a peer that sends nothing else holds nobody up.
+  SSL_CTX_clear_mode(context.get(), SSL_MODE_AUTO_RETRY);
   SSL_CTX_set_read_ahead(context.get(), 1);  // a record's head and body by one system call
   SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
   return context;

@@ -15,27 +15,40 @@ namespace {
 
 constexpr std::size_t kRecordBytes = SSL3_RT_MAX_PLAIN_LENGTH;
 constexpr std::size_t kGatherBelow = 4096;  // a first piece that is shorter is sent together with what follows
+constexpr int kReadsMax = 64;               // from the stream below in one call of OpenSSL
+constexpr int kIdleReadsInARow = 4;         // that brought no data, in one step
+constexpr int kIdleReadsMax = 256;          // in a row; each is of one record to as many as one read from below brings
 
 // ── The stream below as OpenSSL sees it ──
 
-Stream& below(BIO* bio) {
-  return *static_cast<Stream*>(BIO_get_data(bio));
+TlsStream::Link& link_of(BIO* bio) {
+  return *static_cast<TlsStream::Link*>(BIO_get_data(bio));
 }
 
 int read_below(BIO* bio, char* room, std::size_t bytes, std::size_t* count) {
   BIO_clear_retry_flags(bio);
-  const IoResult got = below(bio).try_read(std::as_writable_bytes(std::span(room, bytes)));
+  TlsStream::Link& link = link_of(bio);
+  *count = 0;
+  if (link.reads_left-- <= 0) {
+    link.starved = true;
+    BIO_set_retry_read(bio);
+    return 0;
+  }
+  const IoResult got = link.stream->try_read(std::as_writable_bytes(std::span(room, bytes)));
   *count = got.bytes;
-  if (got.status == Io::kWouldBlock) BIO_set_retry_read(bio);
+  link.blocked = got.status == Io::kWouldBlock;
+  if (link.blocked) BIO_set_retry_read(bio);
   return got.status == Io::kDone ? 1 : 0;
 }
 
 int write_below(BIO* bio, const char* from, std::size_t bytes, std::size_t* count) {
   BIO_clear_retry_flags(bio);
   const std::span<const std::byte> pieces[] = {std::as_bytes(std::span(from, bytes))};
-  const IoResult put = below(bio).try_write(pieces);
+  TlsStream::Link& link = link_of(bio);
+  const IoResult put = link.stream->try_write(pieces);
   *count = put.bytes;
-  if (put.status == Io::kWouldBlock) BIO_set_retry_write(bio);
+  link.blocked = put.status == Io::kWouldBlock;
+  if (link.blocked) BIO_set_retry_write(bio);
   return put.status == Io::kDone ? 1 : 0;
 }
 
@@ -117,12 +130,17 @@ void TlsStream::FreeSsl::operator()(ssl_st* ssl) const noexcept {
 TlsStream::TlsStream(std::unique_ptr<Stream> below, std::shared_ptr<const TlsMaterial> material, ssl_st* ssl,
                      bool is_server, const Clock& clock, Nanoseconds handshake_timeout)
     : below_(std::move(below)),
+      link_{.stream = below_.get()},
       material_(std::move(material)),
       ssl_(ssl),
       session_(ssl),
       clock_(clock),
       deadline_(deadline_after(clock.now(), handshake_timeout)),
-      is_server_(is_server) {}
+      is_server_(is_server) {
+  BIO* bio = SSL_get_rbio(ssl);
+  BIO_set_data(bio, &link_);
+  BIO_set_init(bio, 1);
+}
 
 Result<std::unique_ptr<TlsStream>> TlsStream::make(std::unique_ptr<Stream> below,
                                                    std::shared_ptr<const TlsMaterial> material, bool is_server,
@@ -134,8 +152,6 @@ Result<std::unique_ptr<TlsStream>> TlsStream::make(std::unique_ptr<Stream> below
     SSL_free(ssl);
     return fail(ErrorCode::kLimit, below->peer().to_string(), "no memory for TLS: " + take_openssl_error());
   }
-  BIO_set_data(bio, below.get());
-  BIO_set_init(bio, 1);
   SSL_set_bio(ssl, bio, bio);
   is_server ? SSL_set_accept_state(ssl) : SSL_set_connect_state(ssl);
   return std::unique_ptr<TlsStream>(
@@ -159,7 +175,7 @@ Result<std::unique_ptr<Stream>> TlsStream::client(std::unique_ptr<Stream> below,
 
 TlsStream::~TlsStream() {
   if (phase_ != Phase::kOpen || reset_ || half_written_ != 0 || notify_ == Notify::kSent) return;
-  ERR_clear_error();
+  begin_call();
   (void)SSL_shutdown(ssl_.get());
   ERR_clear_error();
 }
@@ -181,10 +197,21 @@ std::string TlsStream::why_refused() const {
   return "the TLS handshake failed: " + reason;
 }
 
+void TlsStream::begin_call() noexcept {
+  ERR_clear_error();
+  link_.reads_left = kReadsMax;
+  link_.blocked = link_.starved = false;
+}
+
+Nanoseconds TlsStream::look_again_at() noexcept {
+  if (std::exchange(again_, false)) return 0;
+  return phase_ == Phase::kHandshake ? deadline_ : kNever;
+}
+
 bool TlsStream::handshake() noexcept {
   if (phase_ == Phase::kOpen) return true;
   if (phase_ == Phase::kBroken) return false;
-  ERR_clear_error();
+  begin_call();
   const int outcome = SSL_do_handshake(ssl_.get());
   if (outcome == 1) {
     phase_ = Phase::kOpen;
@@ -196,6 +223,7 @@ bool TlsStream::handshake() noexcept {
   } else if (clock_.now() >= deadline_) {
     break_off(ErrorCode::kTimeout, "the TLS handshake took too long");
   }
+  again_ = link_.starved;
   ERR_clear_error();
   return false;
 }
@@ -240,11 +268,25 @@ Io TlsStream::status_of(int outcome) noexcept {
 
 IoResult TlsStream::try_read(std::span<std::byte> room) noexcept {
   if (!handshake()) return {phase_ == Phase::kBroken ? Io::kBroken : Io::kWouldBlock};
-  ERR_clear_error();
-  std::size_t count = 0;
-  const int outcome = SSL_read_ex(ssl_.get(), room.data(), room.size(), &count);
-  if (outcome == 1) return {Io::kDone, count};
-  return {status_of(outcome)};
+  link_.starved = again_ = false;
+  for (int reads = 0; reads < kIdleReadsInARow && !link_.starved; ++reads) {
+    begin_call();
+    std::size_t count = 0;
+    const int outcome = SSL_read_ex(ssl_.get(), room.data(), room.size(), &count);
+    if (outcome == 1) {
+      idle_reads_ = 0;
+      return {Io::kDone, count};
+    }
+    const Io status = status_of(outcome);
+    if (status != Io::kWouldBlock || link_.blocked) return {status};
+    // There were records, but none of data: tickets, new keys.
+    if (!link_.starved && ++idle_reads_ > kIdleReadsMax) {
+      break_off(ErrorCode::kLimit, "the peer sends TLS records without data again and again");
+      return {Io::kBroken};
+    }
+  }
+  again_ = true;
+  return {Io::kWouldBlock};
 }
 
 IoResult TlsStream::try_write(std::span<const std::span<const std::byte>> pieces) noexcept {
@@ -272,7 +314,7 @@ IoResult TlsStream::try_write(std::span<const std::span<const std::byte>> pieces
     }
     record = record.first(half_written_);
   }
-  ERR_clear_error();
+  begin_call();
   std::size_t count = 0;
   const int outcome = SSL_write_ex(ssl_.get(), record.data(), record.size(), &count);
   if (outcome == 1) {
@@ -292,7 +334,7 @@ void TlsStream::shutdown_write() noexcept {
 bool TlsStream::flush() noexcept {
   if (phase_ == Phase::kBroken || notify_ != Notify::kWanted) return true;
   if (!handshake() || half_written_ != 0) return phase_ == Phase::kBroken;
-  ERR_clear_error();
+  begin_call();
   const int outcome = SSL_shutdown(ssl_.get());
   if (outcome < 0 && status_of(outcome) == Io::kWouldBlock) return false;
   // It is never asked again: it would read what still comes.

@@ -8,6 +8,7 @@
 // its first read, write or established(), and costs about a millisecond of its worker's time: it is one step.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -41,6 +42,13 @@ class TlsStream final : public Stream {
   struct FreeSsl {
     void operator()(ssl_st* ssl) const noexcept;
   };
+  // The stream below as OpenSSL's callbacks use it during one call.
+  struct Link {
+    Stream* stream;
+    int reads_left = 0;
+    bool blocked = false;  // the stream below would block
+    bool starved = false;  // it would not, but this call has read enough
+  };
 
   // The end that accepted `below`.
   static Result<std::unique_ptr<Stream>> server(std::unique_ptr<Stream> below, const TlsServer& server,
@@ -60,7 +68,7 @@ class TlsStream final : public Stream {
   const Address& peer() const noexcept override { return below_->peer(); }
   Result<bool> established() noexcept override;
   bool flush() noexcept override;
-  Nanoseconds look_again_at() const noexcept override { return phase_ == Phase::kHandshake ? deadline_ : kNever; }
+  Nanoseconds look_again_at() noexcept override;
   Error failure() const override;
   const TlsSession* tls() const noexcept override { return phase_ == Phase::kOpen ? &session_ : nullptr; }
 
@@ -73,6 +81,8 @@ class TlsStream final : public Stream {
   static Result<std::unique_ptr<TlsStream>> make(std::unique_ptr<Stream> below,
                                                  std::shared_ptr<const TlsMaterial> material, bool is_server,
                                                  const Clock& clock, Nanoseconds handshake_timeout);
+  // Before each call of OpenSSL that may read or write.
+  void begin_call() noexcept;
   // True when the handshake is done.
   bool handshake() noexcept;
   // What OpenSSL's answer `outcome` means for a read or a write.
@@ -81,6 +91,7 @@ class TlsStream final : public Stream {
   std::string why_refused() const;
 
   const std::unique_ptr<Stream> below_;
+  Link link_;
   const std::shared_ptr<const TlsMaterial> material_;
   const std::unique_ptr<ssl_st, FreeSsl> ssl_;
   const TlsSession session_;
@@ -88,10 +99,12 @@ class TlsStream final : public Stream {
   const Nanoseconds deadline_;  // of the handshake
   std::unique_ptr<Error> error_;
   std::uint32_t half_written_ = 0;  // bytes of a record that the stream below did not take whole yet
+  std::uint16_t idle_reads_ = 0;    // in a row, that brought records and no data
   const bool is_server_;
   Phase phase_ = Phase::kHandshake;
   Notify notify_ = Notify::kNone;
   bool reset_ = false;
+  bool again_ = false;  // the last try stopped before the stream below would block
 };
 
 struct TlsTransportParts {

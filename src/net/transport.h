@@ -67,8 +67,9 @@ class Stream {
   virtual Result<bool> established() noexcept { return true; }
   // True when nothing that was written or shut down still waits inside the stream; else a wake comes.
   virtual bool flush() noexcept { return true; }
-  // When the owner has to try again at the latest, though no wake comes.
-  virtual Nanoseconds look_again_at() const noexcept { return kNever; }
+  // When the owner has to try again at the latest, though no wake comes. 0: there is more to do, which would keep
+  // others waiting: in another turn. That is told once for each try.
+  virtual Nanoseconds look_again_at() noexcept { return kNever; }
   // Why it is kBroken, as far as that is known.
   virtual Error failure() const;
   // What TLS knows of the connection; null without TLS. Valid as long as the stream.
