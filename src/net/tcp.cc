@@ -110,6 +110,12 @@ class TcpStream final : public Stream {
     (void)setsockopt(socket_.fd(), SOL_SOCKET, SO_LINGER, &now, sizeof(now));
   }
 
+  void drop_input() noexcept override {
+    // Whatever the last event said: the next may be on its way.
+    socket_.ready().set(kReadable);
+    Stream::drop_input();
+  }
+
   PeerState peer_state() const noexcept override {
     const std::uint32_t bits = socket_.ready().bits();
     if (!connected_) return PeerState::kThere;

@@ -127,7 +127,7 @@ Result<std::shared_ptr<const TlsMaterial>> load_server(const TlsServerOptions& o
   // Tickets are made with keys of this context: after a reload, which may bring other authorities, they are worthless.
   static constexpr unsigned char kSessions[] = "rusm";
   SSL_CTX_set_session_id_context(raw, kSessions, sizeof(kSessions) - 1);
-  SSL_CTX_set_num_tickets(raw, 1);
+  SSL_CTX_set_num_tickets(raw, options.session_tickets);
   auto material = std::make_shared<const TlsMaterial>(context->release(), std::move(*alpn));
   if (!material->alpn().empty()) {
     SSL_CTX_set_alpn_select_cb(raw, select_protocol, const_cast<std::string*>(&material->alpn()));

@@ -30,6 +30,9 @@ struct TlsServerOptions {
   std::vector<std::string> alpn = {};
   ClientCertificates client_certificates = ClientCertificates::kNone;
   std::string client_ca_file = {};  // PEM: who signs clients' certificates
+  // Tickets that each client of TLS 1.3 is sent, to resume its session later; who does not read resets the connection
+  // when it closes it, and what it wrote last may be lost.
+  unsigned session_tickets = 0;
   Nanoseconds handshake_timeout = 10 * kSecond;
 };
 

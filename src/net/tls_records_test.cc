@@ -5,6 +5,7 @@
 #include <array>
 #include <string>
 
+#include "net/listener.h"
 #include "net/test_certificates.h"
 #include "net/test_world.h"
 #include "net/tls_stream.h"
@@ -118,6 +119,59 @@ TEST(TlsRecords, WithoutDataForeverBreakItOff) {
   EXPECT_EQ(status, Io::kBroken);
   EXPECT_GT(records, 400);
   EXPECT_EQ(peer.server->failure().text, "the peer sends TLS records without data again and again");
+}
+
+// Writes and closes, without ever reading. When it closes, the tickets are there.
+otp::Routine say_and_close(otp::Self& self, Transport* transport, Address there, std::string text) {
+  Result<Connection> connection = co_await connect(self, *transport, there, "localhost", 30 * kSecond);
+  if (!connection) co_return;
+  co_await otp::sleep(self, kSecond);
+  (void)co_await connection->write(self, text);
+}
+
+otp::Routine note_all(otp::Self& self, Connection connection, std::string* out) {
+  if (!co_await connection.established(self)) co_return;
+  for (;;) {
+    const NetResult<Chunk> got = co_await connection.read(self);
+    if (!got) {
+      *out += got.error().what == NetFailure::kFinished ? "|finished" : "|" + connection.why_broken().text;
+      co_return;
+    }
+    *out += got->text();
+  }
+}
+
+std::string heard_of_a_client_that_only_writes(unsigned tickets) {
+  World world;
+  TlsServerOptions options = server_options();
+  options.session_tickets = tickets;
+  const auto server = *TlsServer::load(options);
+  const auto client = *TlsClient::load({.accept_any_certificate = true});
+  TlsTransport transport(world.network, world.clock, {.server = server, .client = client});
+  std::string heard;
+  world.runtime.spawn(listen, &transport, ListenOptions{.address = kHere}, each_connection(note_all, &heard));
+  world.run();
+  world.runtime.spawn(say_and_close, &transport, kHere, std::string("all of it"));
+  world.run();
+  world.advance(kSecond);
+  return heard;
+}
+
+TEST(TlsRecords, ATicketThatNobodyReadsLosesNothing) {
+  for (const unsigned tickets : {0u, 1u, 2u}) {
+    EXPECT_EQ(heard_of_a_client_that_only_writes(tickets), "all of it|finished") << tickets << " tickets";
+  }
+}
+
+TEST(TlsRecords, TicketsAreSentOnlyWhenAskedFor) {
+  for (const unsigned tickets : {0u, 1u}) {
+    World world;
+    TlsServerOptions options = server_options();
+    options.session_tickets = tickets;
+    ByHand peer(world, options);
+    ASSERT_TRUE(peer.handshake());
+    EXPECT_EQ(read_text(*peer.raw).empty(), tickets == 0);
+  }
 }
 
 }  // namespace

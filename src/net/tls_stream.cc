@@ -174,10 +174,13 @@ Result<std::unique_ptr<Stream>> TlsStream::client(std::unique_ptr<Stream> below,
 }
 
 TlsStream::~TlsStream() {
-  if (phase_ != Phase::kOpen || reset_ || half_written_ != 0 || notify_ == Notify::kSent) return;
-  begin_call();
-  (void)SSL_shutdown(ssl_.get());
-  ERR_clear_error();
+  if (reset_) return;
+  if (phase_ == Phase::kOpen && half_written_ == 0 && notify_ != Notify::kSent) {
+    begin_call();
+    (void)SSL_shutdown(ssl_.get());
+    ERR_clear_error();
+  }
+  below_->drop_input();
 }
 
 void TlsStream::break_off(ErrorCode code, std::string text) noexcept {

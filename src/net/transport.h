@@ -62,6 +62,10 @@ class Stream {
   virtual PeerState peer_state() const noexcept = 0;
   virtual const Address& peer() const noexcept = 0;
 
+  // Reads and drops what has come, at most kDropBytesMax, without waiting: closing with unread data makes the system
+  // drop what the peer has not got yet.
+  static constexpr std::size_t kDropBytesMax = 256 << 10;
+  virtual void drop_input() noexcept;
   // False while it is being set up (a connection, a handshake); a wake comes. Until then reading and writing would
   // block. Errors: why it came to nothing: kUnavailable when refused or unreachable, kTimeout, kDenied, kInvalid, kIo.
   virtual Result<bool> established() noexcept { return true; }
