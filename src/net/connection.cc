@@ -156,7 +156,8 @@ bool FinishAwait::step() noexcept {
   if (!connection.stream_) return over(Io::kBroken);
   if (!begun) connection.stream_->shutdown_write();
   begun = true;
-  return connection.stream_->flush();
+  const Io flushed = connection.stream_->flush();
+  return flushed == Io::kDone || over(flushed);
 }
 
 bool EstablishAwait::step() noexcept {

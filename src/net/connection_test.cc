@@ -449,6 +449,32 @@ TEST(Connection, CanBeHandedToAnotherProcess) {
   EXPECT_EQ(lines, Lines{"for the second"});
 }
 
+Routine finish_when_gone(Self& self, Connection connection, std::promise<std::string>* out) {
+  // Until the reset has come.
+  while (connection.stream()->peer_state() != PeerState::kGone) co_await otp::news(self);
+  const NetResult<> finished = co_await connection.finish(self);
+  out->set_value(finished ? "finish" : name_of(finished.error()));
+}
+
+TEST(Connection, FinishingABrokenOneIsNoSuccess) {
+  TcpNode node;
+  std::promise<std::string> outcome;
+  auto future = outcome.get_future();
+  auto acceptor = node.transport.listen(kAnyPort);
+  auto client = node.transport.connect((*acceptor)->local());
+  std::expected<std::unique_ptr<Stream>, AcceptFailure> server = (*acceptor)->try_accept();
+  ASSERT_TRUE(client && server);
+  const auto take = [](Self& self, Connection connection, std::promise<std::string>* out) {
+    connection.set_owner(self.pid());
+    return finish_when_gone(self, std::move(connection), out);
+  };
+  node.runtime.spawn(take, Connection(std::move(*server)), &outcome);
+  (*client)->reset_on_close();
+  client->reset();
+  ASSERT_EQ(future.wait_for(std::chrono::seconds(60)), std::future_status::ready);
+  EXPECT_EQ(future.get(), "broken");
+}
+
 // The bytes in memory that one idle connection needs in all, besides what the kernel has of it, stay few.
 TEST(Connection, IsSmall) {
   EXPECT_LE(sizeof(Connection), 48u);

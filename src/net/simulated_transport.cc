@@ -102,6 +102,11 @@ class SimulatedTransport::End final : public Stream {
     network_.runtime_.wake(reader);
   }
 
+  Io flush() noexcept override {
+    const std::scoped_lock lock(network_.mutex_);
+    return connection_->reset ? Io::kBroken : Io::kDone;
+  }
+
   void reset_on_close() noexcept override { reset_on_close_ = true; }
 
   PeerState peer_state() const noexcept override {

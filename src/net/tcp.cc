@@ -103,7 +103,10 @@ class TcpStream final : public Stream {
     }
   }
 
-  void shutdown_write() noexcept override { (void)shutdown(socket_.fd(), SHUT_WR); }
+  void shutdown_write() noexcept override {
+    if (shutdown(socket_.fd(), SHUT_WR) != 0 && error_ == 0) error_ = errno;
+  }
+  Io flush() noexcept override { return error_ == 0 ? Io::kDone : Io::kBroken; }
 
   void reset_on_close() noexcept override {
     const linger now{.l_onoff = 1, .l_linger = 0};

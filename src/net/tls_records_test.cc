@@ -174,5 +174,55 @@ TEST(TlsRecords, TicketsAreSentOnlyWhenAskedFor) {
   }
 }
 
+// A stream that takes its time to connect, and is silent then.
+class Slow final : public SilentStream {
+ public:
+  explicit Slow(const bool& connected) : connected_(connected) {}
+  Result<bool> established() noexcept override { return connected_; }
+
+ private:
+  const bool& connected_;
+};
+
+TEST(TlsRecords, TheTimeForTheHandshakeBeginsWithTheConnection) {
+  World world;
+  const auto client = *TlsClient::load({.accept_any_certificate = true, .handshake_timeout = 10 * kSecond});
+  bool connected = false;
+  auto stream = *TlsStream::client(std::make_unique<Slow>(connected), *client, "localhost", world.clock);
+  world.advance(60 * kSecond);
+  ASSERT_TRUE(stream->established());
+  EXPECT_EQ(stream->look_again_at(), kNever);
+  connected = true;
+  ASSERT_TRUE(stream->established());
+  EXPECT_EQ(stream->look_again_at(), world.clock.now() + 10 * kSecond);
+  world.advance(9 * kSecond);
+  ASSERT_TRUE(stream->established());
+  world.advance(kSecond);
+  const Result<bool> late = stream->established();
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().text, "the TLS handshake took too long");
+}
+
+TEST(TlsRecords, FinishingABrokenConnectionIsNoSuccess) {
+  World world;
+  ByHand peer(world);
+  ASSERT_TRUE(peer.handshake());
+  write_text(*peer.raw, "something that is no record");
+  std::array<std::byte, 100> room;
+  EXPECT_EQ(peer.server->try_read(room).status, Io::kBroken);
+  peer.server->shutdown_write();
+  EXPECT_EQ(peer.server->flush(), Io::kBroken);
+}
+
+TEST(TlsRecords, FinishingWhenThePeerIsGoneIsNoSuccess) {
+  World world;
+  ByHand peer(world);
+  ASSERT_TRUE(peer.handshake());
+  peer.raw->reset_on_close();
+  peer.raw.reset();
+  peer.server->shutdown_write();
+  EXPECT_EQ(peer.server->flush(), Io::kBroken);
+}
+
 }  // namespace
 }  // namespace rusm::net

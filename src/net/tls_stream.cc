@@ -135,11 +135,12 @@ TlsStream::TlsStream(std::unique_ptr<Stream> below, std::shared_ptr<const TlsMat
       ssl_(ssl),
       session_(ssl),
       clock_(clock),
-      deadline_(deadline_after(clock.now(), handshake_timeout)),
+      timeout_(handshake_timeout),
       is_server_(is_server) {
   BIO* bio = SSL_get_rbio(ssl);
   BIO_set_data(bio, &link_);
   BIO_set_init(bio, 1);
+  (void)connected_below();
 }
 
 Result<std::unique_ptr<TlsStream>> TlsStream::make(std::unique_ptr<Stream> below,
@@ -211,9 +212,22 @@ Nanoseconds TlsStream::look_again_at() noexcept {
   return phase_ == Phase::kHandshake ? deadline_ : kNever;
 }
 
+// The time for the handshake begins when there is a connection.
+bool TlsStream::connected_below() noexcept {
+  if (deadline_ != kNever) return true;
+  Result<bool> connected = below_->established();
+  if (!connected) {
+    phase_ = Phase::kBroken;
+    error_ = std::make_unique<Error>(std::move(connected.error()));
+    return false;
+  }
+  if (*connected) deadline_ = deadline_after(clock_.now(), timeout_);
+  return *connected;
+}
+
 bool TlsStream::handshake() noexcept {
   if (phase_ == Phase::kOpen) return true;
-  if (phase_ == Phase::kBroken) return false;
+  if (phase_ == Phase::kBroken || !connected_below()) return false;
   begin_call();
   const int outcome = SSL_do_handshake(ssl_.get());
   if (outcome == 1) {
@@ -232,20 +246,9 @@ bool TlsStream::handshake() noexcept {
 }
 
 Result<bool> TlsStream::established() noexcept {
-  if (phase_ == Phase::kHandshake) {
-    Result<bool> connected = below_->established();
-    if (!connected) {
-      error_ = std::make_unique<Error>(connected.error());
-      phase_ = Phase::kBroken;
-      return connected;
-    }
-    if (*connected && handshake()) return true;
-    if (phase_ == Phase::kHandshake && clock_.now() >= deadline_) {
-      break_off(ErrorCode::kTimeout, "the TLS handshake took too long");
-    }
-  }
+  if (handshake()) return true;
   if (error_) return std::unexpected(*error_);
-  return phase_ == Phase::kOpen;
+  return false;
 }
 
 Io TlsStream::status_of(int outcome) noexcept {
@@ -334,16 +337,22 @@ void TlsStream::shutdown_write() noexcept {
   (void)flush();
 }
 
-bool TlsStream::flush() noexcept {
-  if (phase_ == Phase::kBroken || notify_ != Notify::kWanted) return true;
-  if (!handshake() || half_written_ != 0) return phase_ == Phase::kBroken;
+Io TlsStream::flush() noexcept {
+  if (phase_ == Phase::kBroken) return Io::kBroken;
+  if (notify_ == Notify::kSent) return below_->flush();
+  if (notify_ == Notify::kNone) return Io::kDone;
+  if (!handshake()) return phase_ == Phase::kBroken ? Io::kBroken : Io::kWouldBlock;
+  if (half_written_ != 0) return Io::kWouldBlock;
   begin_call();
   const int outcome = SSL_shutdown(ssl_.get());
-  if (outcome < 0 && status_of(outcome) == Io::kWouldBlock) return false;
+  if (outcome < 0) {
+    const Io status = status_of(outcome);
+    if (status == Io::kWouldBlock || status == Io::kBroken) return status;
+  }
   // It is never asked again: it would read what still comes.
   notify_ = Notify::kSent;
   below_->shutdown_write();
-  return true;
+  return below_->flush();
 }
 
 void TlsStream::reset_on_close() noexcept {

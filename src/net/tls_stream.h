@@ -67,7 +67,7 @@ class TlsStream final : public Stream {
   PeerState peer_state() const noexcept override;
   const Address& peer() const noexcept override { return below_->peer(); }
   Result<bool> established() noexcept override;
-  bool flush() noexcept override;
+  Io flush() noexcept override;
   Nanoseconds look_again_at() noexcept override;
   Error failure() const override;
   const TlsSession* tls() const noexcept override { return phase_ == Phase::kOpen ? &session_ : nullptr; }
@@ -83,6 +83,7 @@ class TlsStream final : public Stream {
                                                  const Clock& clock, Nanoseconds handshake_timeout);
   // Before each call of OpenSSL that may read or write.
   void begin_call() noexcept;
+  bool connected_below() noexcept;
   // True when the handshake is done.
   bool handshake() noexcept;
   // What OpenSSL's answer `outcome` means for a read or a write.
@@ -96,7 +97,8 @@ class TlsStream final : public Stream {
   const std::unique_ptr<ssl_st, FreeSsl> ssl_;
   const TlsSession session_;
   const Clock& clock_;
-  const Nanoseconds deadline_;  // of the handshake
+  const Nanoseconds timeout_;      // of the handshake
+  Nanoseconds deadline_ = kNever;  // of the handshake, once the stream below is connected
   std::unique_ptr<Error> error_;
   std::uint32_t half_written_ = 0;  // bytes of a record that the stream below did not take whole yet
   std::uint16_t idle_reads_ = 0;    // in a row, that brought records and no data

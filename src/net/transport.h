@@ -69,8 +69,9 @@ class Stream {
   // False while it is being set up (a connection, a handshake); a wake comes. Until then reading and writing would
   // block. Errors: why it came to nothing: kUnavailable when refused or unreachable, kTimeout, kDenied, kInvalid, kIo.
   virtual Result<bool> established() noexcept { return true; }
-  // True when nothing that was written or shut down still waits inside the stream; else a wake comes.
-  virtual bool flush() noexcept { return true; }
+  // kDone when nothing that was written or shut down still waits inside the stream; kWouldBlock when it does, and a
+  // wake comes; kBroken when it never goes out.
+  virtual Io flush() noexcept { return Io::kDone; }
   // When the owner has to try again at the latest, though no wake comes. 0: there is more to do, which would keep
   // others waiting: in another turn. That is told once for each try.
   virtual Nanoseconds look_again_at() noexcept { return kNever; }
