@@ -55,6 +55,8 @@ Connection::Turn Connection::turn() {
     if (step()) continue;
     watch_late_handlers();
     keep_input();
+    if (stream_) wait_until(stream_->look_again_at());
+    if (deadline_ <= now_) return {Next::kYield, kNever};
     return {Next::kWait, deadline_};
   }
   keep_input();
@@ -302,11 +304,16 @@ void Connection::begin_linger() {
 }
 
 bool Connection::linger() {
+  const net::Io flushed = stream_->flush();  // our last words may still be in the stream
+  if (flushed == net::Io::kBroken) {
+    end();
+    return true;
+  }
   const bool more = fill();
   const bool within = discard(in_.size());
   in_ = {};
   if (more && within) return true;
-  if (!more && !input_ended_ && now_ < phase_until_) {
+  if (!more && !(input_ended_ && flushed == net::Io::kDone) && now_ < phase_until_) {
     wait_until(phase_until_);
     return false;
   }

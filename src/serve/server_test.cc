@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include "net/test_world.h"
+#include "serve/connection.h"
 #include "serve/test_world.h"
 
 namespace rusm::serve {
@@ -159,6 +161,71 @@ TEST_F(Servers, AcceptingGoesOnWhenThereAreDescriptorsAgain) {
   EXPECT_THAT(log_.text(), HasSubstr("out of file descriptors"));
   for (int i = 0; i < 4; ++i) advance(100 * kMillisecond);
   EXPECT_EQ(status_of(client.read()), 200);
+}
+
+// A connection made by hand: it gives `input` and then nothing, takes all, and needs two flushes after the end.
+class HandMade final : public net::SilentStream {
+ public:
+  struct State {
+    std::string input;
+    Nanoseconds break_at = kNever;  // it says when it has to be looked at, and then it is broken
+    bool finishing = false;
+    int flushes_left = 2;
+    otp::Pid owner;
+    bool closed = false;
+  };
+  HandMade(State& state, const Clock& clock) : state_(state), clock_(clock) {}
+  ~HandMade() override { state_.closed = true; }
+  void set_owner(otp::Pid pid) noexcept override { state_.owner = pid; }
+  net::IoResult try_read(std::span<std::byte> room) noexcept override {
+    if (clock_.now() >= state_.break_at) return {net::Io::kBroken};
+    const std::size_t count = std::min(room.size(), state_.input.size());
+    if (count == 0) return {net::Io::kWouldBlock};
+    std::ranges::copy(std::as_bytes(std::span(state_.input)).first(count), room.begin());
+    state_.input.erase(0, count);
+    return {net::Io::kDone, count};
+  }
+  net::IoResult try_write(std::span<const std::span<const std::byte>> pieces) noexcept override {
+    std::size_t count = 0;
+    for (const auto& piece : pieces) count += piece.size();
+    return {net::Io::kDone, count};
+  }
+  void shutdown_write() noexcept override { state_.finishing = true; }
+  net::Io flush() noexcept override {
+    if (!state_.finishing || state_.flushes_left == 0) return net::Io::kDone;
+    return --state_.flushes_left == 0 ? net::Io::kDone : net::Io::kWouldBlock;
+  }
+  Nanoseconds look_again_at() noexcept override { return state_.break_at; }
+
+ private:
+  State& state_;
+  const Clock& clock_;
+};
+
+TEST_F(Servers, AStreamIsLookedAtWhenItWantsToBeAndFlushedAtTheEnd) {
+  ServeOptions options{.header_timeout = 3600 * kSecond, .linger_timeout = 3600 * kSecond};
+  auto core = make_ref<ServerCore>(runtime_, std::move(options), Router(), std::vector<ServerCore::Handler>());
+  HandMade::State early;
+  early.break_at = clock_.now() + 10 * kSecond;
+  HandMade::State wrong;
+  wrong.input = "no request\r\n\r\n";
+  for (HandMade::State* state : {&early, &wrong}) {
+    auto lease = std::make_unique<net::Lease>(core->connections());
+    std::unique_ptr<net::Stream> stream = std::make_unique<HandMade>(*state, clock_);
+    runtime_.spawn(serve_connection, core, std::move(lease), std::move(stream));
+  }
+  runtime_.run_until_idle();
+  EXPECT_TRUE(wrong.finishing) << "it was answered with an error";
+  EXPECT_EQ(wrong.flushes_left, 1);
+  runtime_.wake(wrong.owner);
+  runtime_.run_until_idle();
+  EXPECT_EQ(wrong.flushes_left, 0);
+  EXPECT_FALSE(early.closed);
+  advance(10 * kSecond);
+  EXPECT_TRUE(early.closed);
+  EXPECT_FALSE(wrong.closed);
+  runtime_.kill_all();
+  runtime_.run_until_idle();
 }
 
 // ── Draining ───────────────────────────────────────────────────────────────────────────────────────────────────────
