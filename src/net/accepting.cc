@@ -31,13 +31,27 @@ Accepting::Outcome Accepting::accept_some(const Start& start) {
           return Outcome::kClosed;
         case AcceptFailure::kExhausted:
           connections_->set_starved(true);
+          no_process_ = false;
           return Outcome::kExhausted;
       }
     }
-    start(std::move(*stream), std::make_unique<Lease>(connections_));
+    // The place of one that cannot be started must not wake us to try the next.
+    if (no_process_) connections_->set_starved(false);
+    if (!start(std::move(*stream), std::make_unique<Lease>(connections_))) {
+      connections_->set_starved(true);
+      no_process_ = true;
+      return Outcome::kExhausted;
+    }
+    no_process_ = false;
     last_ = Outcome::kBusy;
   }
   return Outcome::kBusy;
+}
+
+std::string Accepting::why_exhausted() const {
+  if (no_process_) return "there are too many processes";
+  const int error = acceptor_->last_error();
+  return error == 0 ? "out of file descriptors or memory" : errno_text(error);
 }
 
 Accepting::Turn Accepting::turn(const Start& start) {
@@ -45,11 +59,11 @@ Accepting::Turn Accepting::turn(const Start& start) {
   const bool first = outcome != std::exchange(last_, outcome);
   if (outcome == Outcome::kExhausted) {
     back_off_ = std::clamp(2 * back_off_, kBackOffMin, kBackOffMax);
-    return {outcome, deadline_after(clock_.now(), back_off_), first};
+    return {outcome, deadline_after(clock_.now(), back_off_), first, first ? why_exhausted() : std::string()};
   }
   back_off_ = 0;
   if (outcome != Outcome::kFull) connections_->set_starved(false);
-  return {outcome, kNever, first};
+  return {outcome, kNever, first, {}};
 }
 
 }  // namespace rusm::net

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "net/connections.h"
 #include "net/transport.h"
@@ -22,16 +23,18 @@ class Accepting {
     kBusy,       // yield, and go on
     kBlocked,    // nobody there now
     kFull,       // as many connections as are allowed: go on when one ends
-    kExhausted,  // out of descriptors or memory: go on when one ends, or at wait_until()
+    kExhausted,  // out of descriptors, memory or processes: go on when one ends, or at wait_until
     kClosed,     // the socket is closed
   };
   struct Turn {
     Outcome outcome;
     Nanoseconds wait_until;
-    bool first;  // kFull, kExhausted: it was not so in the turn before
+    bool first;          // kFull, kExhausted: it was not so in the turn before
+    std::string reason;  // first and kExhausted: what there was none of
   };
 
-  using Start = std::function<void(std::unique_ptr<Stream>, std::unique_ptr<Lease>)>;
+  // False when no process is to be had: the connection is closed.
+  using Start = std::function<bool(std::unique_ptr<Stream>, std::unique_ptr<Lease>)>;
 
   // Takes the acceptor over for the process that calls.
   Accepting(otp::Self& self, std::unique_ptr<Acceptor> acceptor, Ref<Connections> connections,
@@ -43,6 +46,7 @@ class Accepting {
 
  private:
   Outcome accept_some(const Start& start);
+  std::string why_exhausted() const;
 
   const Clock& clock_;
   const std::unique_ptr<Acceptor> acceptor_;
@@ -50,6 +54,7 @@ class Accepting {
   const std::size_t connections_max_;
   Outcome last_ = Outcome::kBlocked;
   Nanoseconds back_off_ = 0;
+  bool no_process_ = false;  // which is why it is exhausted
 };
 
 }  // namespace rusm::net

@@ -36,7 +36,7 @@ class Listener {
     }
     if (turn.first && turn.outcome == Accepting::Outcome::kExhausted) {
       ++status_.exhausted;
-      complain("out of file descriptors or memory: accepting pauses until there are some again");
+      complain(turn.reason + ": accepting pauses until there is room again");
     }
     return turn;
   }
@@ -65,7 +65,7 @@ class Listener {
   Connections& connections() noexcept { return *connections_; }
 
  private:
-  void complain(const char* text) {
+  void complain(const std::string& text) {
     Log* log = self_.runtime().log();
     const Nanoseconds now = self_.runtime().clock().now();
     if (log == nullptr || now < next_log_) return;
@@ -78,7 +78,9 @@ class Listener {
   const StartConnection start_;
   const Accepting::Start take_over_ = [this](std::unique_ptr<Stream> stream, std::unique_ptr<Lease> lease) {
     ++status_.accepted;
-    if (!start_(self_.runtime(), Connection(std::move(stream), std::move(lease)))) ++status_.refused;
+    const bool started = start_(self_.runtime(), Connection(std::move(stream), std::move(lease)));
+    if (!started) ++status_.refused;
+    return started;
   };
   std::optional<Accepting> accepting_;
   ListenerStatus status_;

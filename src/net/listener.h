@@ -63,7 +63,7 @@ struct ListenerStatus {
   std::uint64_t connections = 0;  // now
   std::uint64_t accepted = 0;     // since its start
   std::uint64_t full = 0;         // how often connections_max was reached
-  std::uint64_t exhausted = 0;    // how often the system was out of descriptors or memory
+  std::uint64_t exhausted = 0;    // how often there were no descriptors, memory or processes
   std::uint64_t refused = 0;      // connections that were closed because there was no room for a process
 };
 // Errors: kUnavailable when there is no such listener, or it does not answer.

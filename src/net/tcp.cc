@@ -15,6 +15,8 @@
 namespace rusm::net {
 namespace {
 
+constexpr int kAcceptTries = 16;  // in one step, when connections come to nothing
+
 // Why there is no connection to `address`.
 Error connect_error(const Address& address, int error_number) {
   switch (error_number) {
@@ -166,7 +168,7 @@ class TcpAcceptor final : public Acceptor {
   void set_owner(otp::Pid pid) noexcept override { socket_.ready().set_owner(pid); }
 
   std::expected<std::unique_ptr<Stream>, AcceptFailure> try_accept() noexcept override {
-    for (;;) {
+    for (int tries = 0; tries < kAcceptTries; ++tries) {
       if ((socket_.ready().bits() & kReadable) == 0) return std::unexpected(AcceptFailure::kWouldBlock);
       socket_.ready().clear(kReadable);
       sockaddr_storage from{};
@@ -176,24 +178,27 @@ class TcpAcceptor final : public Acceptor {
       if (fd < 0 && (error == EAGAIN || error == EWOULDBLOCK)) return std::unexpected(AcceptFailure::kWouldBlock);
       socket_.ready().set(kReadable);  // there may be more
       if (fd < 0) {
-        if (error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM) {
-          return std::unexpected(AcceptFailure::kExhausted);
-        }
         if (error == EBADF || error == EINVAL || error == ENOTSOCK) return std::unexpected(AcceptFailure::kClosed);
+        error_ = error;
+        if (error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM) break;
         continue;  // this one came to nothing, as ECONNABORTED or a network error of it says: the next
       }
       Result<Socket> socket = Socket::adopt(driver_, fd);
-      if (!socket) return std::unexpected(AcceptFailure::kExhausted);
-      return std::make_unique<TcpStream>(std::move(*socket), Address::from_system(from), true);
+      if (socket) return std::make_unique<TcpStream>(std::move(*socket), Address::from_system(from), true);
+      error_ = 0;
+      break;
     }
+    return std::unexpected(AcceptFailure::kExhausted);
   }
 
+  int last_error() const noexcept override { return error_; }
   const Address& local() const noexcept override { return local_; }
 
  private:
   IoDriver& driver_;
   Socket socket_;
   const Address local_;
+  int error_ = 0;  // of the last kExhausted
 };
 
 }  // namespace

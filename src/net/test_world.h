@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/log.h"
 #include "net/connection.h"
 #include "net/simulated_transport.h"
 #include "net/tcp.h"
@@ -16,8 +17,8 @@ inline const Address kHere = Address::ipv4(0x7f000001, 80);
 inline const Address kAnyPort = Address::ipv4(0x7f000001, 0);
 
 struct World {
-  explicit World(std::uint64_t seed = 1, SimulatedNetworkOptions options = {})
-      : runtime({.deterministic_seed = seed}, {.clock = clock, .entropy = entropy, .reactors = reactors}),
+  explicit World(std::uint64_t seed = 1, SimulatedNetworkOptions options = {}, Log* log = nullptr)
+      : runtime({.deterministic_seed = seed}, {.clock = clock, .entropy = entropy, .reactors = reactors, .log = log}),
         network(runtime, options) {}
   ~World() {
     runtime.kill_all();

@@ -386,6 +386,7 @@ class TlsAcceptor final : public Acceptor {
     return std::move(*stream);
   }
   const Address& local() const noexcept override { return below_->local(); }
+  int last_error() const noexcept override { return below_->last_error(); }
 
  private:
   const std::unique_ptr<Acceptor> below_;

@@ -84,7 +84,7 @@ class Stream {
 // Why there was no stream from accept().
 enum class AcceptFailure : std::uint8_t {
   kWouldBlock,  // nobody there now; a wake comes
-  kExhausted,   // out of descriptors or memory: try again later, no wake comes for it
+  kExhausted,   // out of descriptors or memory, or it fails again and again: try again later, no wake comes for it
   kClosed,      // it does not listen any more
 };
 
@@ -96,6 +96,8 @@ class Acceptor {
   virtual std::expected<std::unique_ptr<Stream>, AcceptFailure> try_accept() noexcept = 0;
   // Where it listens, with the port that the system chose when 0 was asked for.
   virtual const Address& local() const noexcept = 0;
+  // The errno value of the last kExhausted; 0 when there is none.
+  virtual int last_error() const noexcept { return 0; }
 };
 
 // Threads: any thread.

@@ -12,11 +12,11 @@ namespace {
 
 constexpr Nanoseconds kKillPoll = 5 * kMillisecond;
 
-void note_pause(otp::Runtime& runtime, ServerCore& core, net::Accepting::Outcome outcome) {
-  if (outcome == net::Accepting::Outcome::kFull) core.count(Count::kConnectionsFull);
-  if (outcome != net::Accepting::Outcome::kExhausted) return;
+void note_pause(otp::Runtime& runtime, ServerCore& core, const net::Accepting::Turn& turn) {
+  if (turn.outcome == net::Accepting::Outcome::kFull) core.count(Count::kConnectionsFull);
+  if (turn.outcome != net::Accepting::Outcome::kExhausted) return;
   core.count(Count::kAcceptExhausted);
-  if (Log* log = runtime.log()) log->warn("serve", "out of file descriptors or memory: accepting pauses");
+  if (Log* log = runtime.log()) log->warn("serve", "accepting pauses: " + turn.reason);
 }
 
 // Accepts connections until the server drains.
@@ -25,13 +25,13 @@ otp::Routine accept_connections(otp::Self& self, Ref<ServerCore> core, std::uniq
   const net::Accepting::Start start = [&](std::unique_ptr<net::Stream> stream, std::unique_ptr<net::Lease> lease) {
     core->count(Count::kConnections);
     // When no process is to be had the stream is closed with its frame.
-    (void)self.runtime().spawn_with({.label = "connection", .parent = self.pid()}, serve_connection, core,
-                                    std::move(lease), std::move(stream));
+    return static_cast<bool>(self.runtime().spawn_with({.label = "connection", .parent = self.pid()}, serve_connection,
+                                                       core, std::move(lease), std::move(stream)));
   };
   while (!core->draining()) {
     const net::Accepting::Turn turn = accepting.turn(start);
     if (turn.outcome == net::Accepting::Outcome::kClosed) break;
-    if (turn.first) note_pause(self.runtime(), *core, turn.outcome);
+    if (turn.first) note_pause(self.runtime(), *core, turn);
     if (turn.outcome == net::Accepting::Outcome::kBusy) {
       co_await otp::yield(self);
     } else {
