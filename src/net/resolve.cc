@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <deque>
 #include <memory>
 #include <utility>
 
@@ -16,6 +17,9 @@ namespace rusm::net {
 namespace {
 
 constexpr std::size_t kHostBytesMax = 253;  // of a name in DNS
+constexpr std::size_t kLookUpsWaitingMax = 10'000;
+constexpr int kTriesMax = 20;
+constexpr const char* kResolver = "net.resolver";
 
 struct FreeList {
   void operator()(addrinfo* list) const noexcept { freeaddrinfo(list); }
@@ -46,15 +50,67 @@ std::optional<Address> literal(const std::string& host, std::uint16_t port) {
   return *address;
 }
 
-struct Question {};
 using Answer = Result<std::vector<Address>>;
 
-// Looks one name up for whoever asks, who may lose patience.
-otp::Routine answer_one(otp::Self& self, std::string host, std::uint16_t port, LookUp look_up) {
-  const otp::Message question = co_await otp::receive(self);
-  Answer answer = co_await otp::blocking(self, [&] { return look_up(host, port); });
+struct Question {
+  std::string host;
+  std::uint16_t port;
+  LookUp look_up;
+  Nanoseconds until;  // when whoever asks loses patience
+};
+
+// Looks one name up.
+otp::Routine answer_one(otp::Self& self, Question question, otp::ReplyTo to) {
+  Answer answer = co_await otp::blocking(self, [&] { return question.look_up(question.host, question.port); });
   if (answer && answer->size() > kAddressesMax) answer->resize(kAddressesMax);
-  if (question.is_request()) self.reply(question.reply_to(), otp::Message::local(std::move(answer)));
+  self.reply(to, otp::Message::local(std::move(answer)));
+}
+
+// What the resolver has to do.
+struct Waiting {
+  Question question;
+  otp::ReplyTo to;
+};
+
+// The resolver of a runtime, a process under a name, which is there while names are looked up. It lets at most
+// kLookUpsMax run: nobody ends them before the system gives up, so that its count is one of busy threads.
+otp::Routine answer_all(otp::Self& self) {
+  std::deque<Waiting> waiting;
+  std::size_t running = 0;
+  do {
+    otp::Message message = co_await otp::receive(self);
+    if (message.is_down()) {
+      --running;
+    } else if (Question* question = message.get_if<Question>(); question != nullptr && message.is_request()) {
+      if (waiting.size() < kLookUpsWaitingMax) {
+        waiting.push_back({std::move(*question), message.reply_to()});
+      } else {
+        Answer full = fail(ErrorCode::kLimit, question->host, "too many names are waiting to be looked up");
+        self.reply(message.reply_to(), otp::Message::local(std::move(full)));
+      }
+    }
+    while (running < kLookUpsMax && !waiting.empty()) {
+      Waiting next = std::move(waiting.front());
+      waiting.pop_front();
+      if (self.runtime().clock().now() >= next.question.until) continue;
+      const std::string host = next.question.host;
+      const otp::ReplyTo to = next.to;
+      const otp::Spawned started = self.runtime().spawn_from(self, {.label = "lookup", .monitor = true}, answer_one,
+                                                             std::move(next.question), std::move(next.to));
+      if (started.pid) {
+        ++running;
+      } else {
+        self.reply(to, otp::Message::local(Answer(fail(ErrorCode::kLimit, host, "there are too many processes"))));
+      }
+    }
+  } while (running > 0 || !waiting.empty());
+}
+
+// The pid of the resolver, which is started when there is none.
+otp::Pid resolver(otp::Runtime& runtime) {
+  if (const otp::Pid pid = runtime.whereis(kResolver)) return pid;
+  if (const otp::Pid pid = runtime.spawn_with({.label = "resolver", .name = kResolver}, answer_all)) return pid;
+  return runtime.whereis(kResolver);  // another may have been faster
 }
 
 }  // namespace
@@ -116,16 +172,28 @@ otp::Task<Result<std::vector<Address>>> resolve(otp::Self& self, std::string hos
   if (host.empty() || host.size() > kHostBytesMax || host.contains('\0')) {
     co_return fail(ErrorCode::kInvalid, host.substr(0, kHostBytesMax), "no name of a host");
   }
-  const otp::Pid helper = self.runtime().spawn(answer_one, host, port, look_up);
-  auto answer = co_await otp::call(self, helper, otp::Message::of(Question()), timeout);
-  if (!answer) {
-    self.exit(helper, otp::ExitReason::Kind::kKill);
-    if (answer.error().kind() == otp::ExitReason::Kind::kTimeout) {
+  const Clock& clock = self.runtime().clock();
+  const Nanoseconds until = deadline_after(clock.now(), timeout);
+  for (int tries = 1;; ++tries) {
+    const Nanoseconds left = until == kNever ? kNever : std::max<Nanoseconds>(until - clock.now(), 0);
+    auto answer = co_await otp::call(self, resolver(self.runtime()),
+                                     otp::Message::local(Question{host, port, look_up, until}), left);
+    if (answer) {
+      Answer* got = answer->get_if<Answer>();
+      if (got == nullptr) co_return fail(ErrorCode::kUnavailable, host, "another process has the resolver's name");
+      co_return std::move(*got);
+    }
+    const otp::ExitReason::Kind why = answer.error().kind();
+    if (why == otp::ExitReason::Kind::kTimeout) {
       co_return fail(ErrorCode::kTimeout, host, "was not looked up in time: check the network and resolv.conf");
     }
-    co_return fail(ErrorCode::kUnavailable, host, "cannot be looked up: " + answer.error().to_string());
+    // The resolver may have ended, as there was nothing to do, just when it was asked.
+    const bool ended = why == otp::ExitReason::Kind::kNormal || why == otp::ExitReason::Kind::kNoProc;
+    if (!ended || tries == kTriesMax) {
+      co_return fail(ErrorCode::kUnavailable, host, "cannot be looked up: " + answer.error().to_string());
+    }
+    co_await otp::yield(self);
   }
-  co_return std::move(*answer->get_if<Answer>());
 }
 
 otp::Task<Result<Connection>> connect(otp::Self& self, Transport& transport, std::string endpoint,

@@ -1,5 +1,5 @@
-// Names of hosts to addresses, without blocking a worker: the system's resolver runs on the threads of otp::blocking,
-// of which there are few; who comes beyond them waits.
+// Names of hosts to addresses, without blocking a worker: the system's resolver runs on threads of otp::blocking,
+// at most kLookUpsMax of them; who comes beyond waits.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +24,9 @@ struct Endpoint {
 // Errors: kInvalid when it can be no host, kNotFound when there is none of that name, kUnavailable when the name
 // servers do not answer, kTimeout. After a timeout the resolver's thread is busy until the system gives up.
 inline constexpr std::size_t kAddressesMax = 16;
+// So many names are looked up at once in one runtime, which leaves threads for whoever else blocks
+// (RuntimeOptions::blocking_threads_max); more wait, within their timeout.
+inline constexpr std::size_t kLookUpsMax = 8;
 otp::Task<Result<std::vector<Address>>> resolve(otp::Self& self, std::string host, std::uint16_t port,
                                                 Nanoseconds timeout = 10 * kSecond);
 

@@ -73,6 +73,53 @@ TEST(Resolve, PatienceEndsThoughTheResolverIsStuck) {
   EXPECT_EQ(outcome, "timeout slow.example: was not looked up in time: check the network and resolv.conf");
 }
 
+Result<std::vector<Address>> a_few(std::string, std::uint16_t port) {
+  return std::vector{kHere.with_port(port)};
+}
+
+std::atomic<int> looking{0};
+std::atomic<int> looking_max{0};
+std::atomic<bool> open_gate{false};
+
+Result<std::vector<Address>> gated(std::string, std::uint16_t port) {
+  const int now = ++looking;
+  for (int most = looking_max; most < now && !looking_max.compare_exchange_weak(most, now);) continue;
+  open_gate.wait(false);
+  --looking;
+  return std::vector{kHere.with_port(port)};
+}
+
+Routine block_once(Self& self, std::promise<void>* out) {
+  co_await otp::blocking(self, [] {});
+  out->set_value();
+}
+
+TEST(Resolve, NamesThatAreSlowLeaveThreadsForOthers) {
+  std::vector<std::promise<std::string>> outcomes(30);
+  std::promise<void> blocked;
+  auto others = blocked.get_future();
+  TcpNode node;
+  for (auto& outcome : outcomes) {
+    node.runtime.spawn(resolve_one, std::string("slow.example"), 60 * kSecond, gated, &outcome);
+  }
+  EXPECT_EQ(resolved(node.runtime, "late.example", kMillisecond, gated),
+            "timeout late.example: was not looked up in time: check the network and resolv.conf");
+  node.runtime.spawn(block_once, &blocked);
+  EXPECT_EQ(others.wait_for(std::chrono::seconds(60)), std::future_status::ready) << "threads are left";
+  open_gate = true;
+  open_gate.notify_all();
+  for (auto& outcome : outcomes) EXPECT_EQ(outcome.get_future().get(), kHere.to_string());
+  EXPECT_LE(looking_max, static_cast<int>(kLookUpsMax));
+  EXPECT_TRUE(node.runtime.wait_until_empty(60 * kSecond)) << "no resolver stays";
+}
+
+TEST(Resolve, AResolverThatEndsIsFoundAgain) {
+  TcpNode node;
+  for (int i = 0; i < 200; ++i) {
+    EXPECT_EQ(resolved(node.runtime, "again.example", 20 * kSecond, a_few), kHere.to_string());
+  }
+}
+
 Result<std::vector<Address>> a_hundred(std::string, std::uint16_t port) {
   std::vector<Address> all;
   for (std::uint32_t i = 0; i < 100; ++i) all.push_back(Address::ipv4(i, port));
