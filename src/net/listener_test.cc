@@ -354,11 +354,12 @@ Routine visit(Self& self, TcpTransport* transport, Address there, Tally* tally) 
   co_await otp::receive(self);
 }
 
-TEST(Listener, HoldsTenThousandConnections) {
+// Ten thousand, with clients in a program of their own, are held by the chat of examples/cpp in `make soak`.
+TEST(Listener, HoldsThousandsOfConnections) {
 #ifdef RUSM_SANITIZED
   constexpr int kCount = 1000;
 #else
-  constexpr int kCount = 10'000;
+  constexpr int kCount = 9'900;  // as many as fit into 20,000 descriptors
 #endif
   // Both ends are here, and some descriptors are for others.
   constexpr rlim_t kDescriptors = 2 * kCount + 100;
