@@ -36,8 +36,35 @@ void Worker::enqueue(Process& process, bool chatty) noexcept {
   }
   if (!queue_.push(runnable)) overflow(*runnable);
   if (runtime_.idle_.load(std::memory_order_relaxed) == 0) return;
-  const bool next = running_.load(std::memory_order_relaxed) == nullptr && chat_.empty() && queue_.size() == 1;
-  if (!next) runtime_.wake_idle_worker();
+  if (running_.load(std::memory_order_relaxed) == nullptr) {
+    const std::uint32_t others = queue_.size() - 1;
+    if (others * std::max(step_span_, kMicrosecond) < kWorthWaking) {
+      if (others != 0 && alone_since_ == 0) alone_since_ = looked_outside_;
+      return;
+    }
+  }
+  alone_since_ = 0;
+  runtime_.wake_idle_worker();
+}
+
+// With work for which it woke nobody, after a step: is it taking longer than it was to?
+void Worker::look_for_help() noexcept {
+  if (queue_.empty()) {
+    alone_since_ = 0;
+  } else if (runtime_.clock().now() - alone_since_ > kWorthWaking) {
+    alone_since_ = 0;
+    if (runtime_.idle_.load(std::memory_order_relaxed) > 0) runtime_.wake_idle_worker();
+  }
+}
+
+void Worker::note_pace(Nanoseconds now, bool slept) noexcept {
+  const std::uint64_t steps = steps_.load(std::memory_order_relaxed) / 2;
+  if (!slept && steps != paced_steps_) {
+    const Nanoseconds lately = (now - paced_at_) / static_cast<Nanoseconds>(steps - paced_steps_);
+    step_span_ = (3 * step_span_ + lately) / 4;
+  }
+  paced_at_ = now;
+  paced_steps_ = steps;
 }
 
 // The older half of the own queue goes to the injection queue, and this one with it, under one lock, as in Go's
@@ -78,6 +105,7 @@ void Worker::loop() noexcept {
     if (process == nullptr) process = search();
     if (process != nullptr) {
       run(*process);
+      if (alone_since_ != 0) look_for_help();
     } else {
       sleep();
     }
@@ -112,6 +140,7 @@ void Worker::look_outside() noexcept {
 
 // To sockets and timers.
 void Worker::attend(Nanoseconds now) noexcept {
+  note_pace(now, false);
   looked_outside_ = now;
   reactor_->poll();
   if (now >= timers_.next_due()) fire_timers(now);
@@ -166,12 +195,14 @@ void Worker::sleep() noexcept {
   bool had_a_look = false;  // that was its turn to have, and nothing called for it
   if (!work) {
     const Nanoseconds now = runtime_.clock().now();
+    note_pace(now, false);
     if (others_run) others_ran_ = now;
     const bool guard = others_run || now - others_ran_ < kGuardFor;
     const Nanoseconds due = timers_.next_due();
     Nanoseconds timeout = due == kNever ? kNever : (due > now ? due - now : 0);
     if (guard && timeout > watch_span_) timeout = watch_span_;
     counters.parks.add();
+    looked_outside_ = now;
     if (guard) runtime_.guards_.fetch_add(1);
     reactor_->park(timeout);
     if (guard) runtime_.guards_.fetch_sub(1);
@@ -181,6 +212,8 @@ void Worker::sleep() noexcept {
   parked_.store(false);
   if (wake_to_search_.exchange(false, std::memory_order_acquire)) searching_ = true;
   const Nanoseconds now = looked_outside_ = runtime_.clock().now();
+  note_pace(now, true);
+  if (alone_since_ != 0) alone_since_ = now;  // it came with the sleep's end
   if (now >= timers_.next_due()) fire_timers(now);
   const bool called = !had_a_look || has_work() || searching_;
   if (others_run) {

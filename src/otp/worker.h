@@ -11,8 +11,10 @@
 //
 // Sleep. A worker that finds nothing says that it is idle, looks everywhere once more and parks in its reactor.
 // 1. Work put into a worker's own queues needs nobody else to be awake: that worker is awake and will run it. So
-//    pushing there only looks, without a fence, whether an idle worker should be woken to help; and when a socket or a
-//    timer makes one process runnable and there is nothing else, nobody is woken: this worker runs it next.
+//    pushing there only looks, without a fence, whether an idle worker should be woken to help. When sockets or timers
+//    make a few runnable between two steps nobody is woken if this worker will have run them, by what its steps have
+//    taken lately, before another had got up (kWorthWaking). If they take longer than that after all, another is woken
+//    after the step in which that is noticed.
 // 2. Work injected from outside is published before idle_ is read, both sequentially consistent; a parking worker does
 //    the reverse. So at least one of the two sees the other.
 // 3. As long as another worker is not parked, and for kGuardFor after that, a parked one is on guard: it sleeps for
@@ -103,6 +105,7 @@ class Worker {
   static constexpr Nanoseconds kWatchMin = kMillisecond;
   static constexpr Nanoseconds kWatchMax = 8 * kMillisecond;
   static constexpr Nanoseconds kGuardFor = 2 * kWatchMax;
+  static constexpr Nanoseconds kWorthWaking = 50 * kMicrosecond;
   static constexpr int kLongStepClockFactor = 10;
   static constexpr Nanoseconds kLookEvery = 20 * kMicrosecond;  // at sockets and timers, at least this far apart
 
@@ -117,6 +120,8 @@ class Worker {
   void stop_searching() noexcept;
   void sleep() noexcept;
   void watch_others(Nanoseconds now) noexcept;
+  void note_pace(Nanoseconds now, bool slept) noexcept;
+  void look_for_help() noexcept;
   void fire_timers_of(Worker& worker, Nanoseconds now) noexcept;
   Nanoseconds cpu_time() const noexcept;
   void run(Process& process) noexcept;
@@ -150,6 +155,12 @@ class Worker {
   Nanoseconds watch_span_ = kWatchMin;
   Nanoseconds watch_at_ = 0;
   Nanoseconds others_ran_ = 0;  // when another was last seen up
+  // What its steps have taken lately, and since when and which step that is being counted.
+  Nanoseconds step_span_ = kWorthWaking;
+  Nanoseconds paced_at_ = 0;
+  std::uint64_t paced_steps_ = 0;
+  // When it took on work for which it woke nobody; 0: there is none.
+  Nanoseconds alone_since_ = 0;
   std::vector<DueTimer> due_;
   std::vector<Runtime::DueOrder> due_order_;
   std::vector<Process*> deterministic_;  // runnable processes in deterministic mode
