@@ -112,6 +112,10 @@ std::unique_ptr<otp::Reactor> IoDriver::make(otp::Runtime& runtime, unsigned) {
 }
 
 Result<Readiness*> IoDriver::watch(int fd) noexcept {
+  if (reactors_.empty()) {
+    return fail(ErrorCode::kInvalid, "net::IoDriver",
+                "belongs to no runtime: hand it to the Runtime whose processes use it, as RuntimeParts::reactors");
+  }
   Readiness* slot = table_.acquire();
   if (slot == nullptr) return fail(ErrorCode::kLimit, "", "too many open connections");
   // The worker on which the caller runs is as good as any, but then one that accepts would get them all.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "net/address.h"
+#include "net/tcp.h"
 #include "otp/routine.h"
 
 namespace rusm::net {
@@ -115,6 +116,14 @@ TEST(Address, RefusesWhatIsNone) {
         "[::1", "[]:80", "localhost:80", "256.0.0.1:80", "127.0.0.1: 80"}) {
     EXPECT_FALSE(Address::parse(text)) << text;
   }
+}
+
+TEST(IoDriver, OfNoRuntimeSaysSo) {
+  IoDriver driver;
+  TcpTransport transport(driver);
+  const auto listening = transport.listen(Address::ipv4(0x7f000001, 0));
+  ASSERT_FALSE(listening);
+  EXPECT_NE(listening.error().to_string().find("belongs to no runtime"), std::string::npos);
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 //
 //   Routine echo(Self& self, Connection connection, int limit);
 //
-//   runtime.spawn(listen, &transport, ListenOptions{.address = here}, each_connection(echo, 100));
+//   runtime.spawn(net::listen, &transport, ListenOptions{.address = here}, each_connection(echo, 100));
 //   SupervisorSpec{.children = {listener_child("echo", &transport, {.address = here}, each_connection(echo, 100))}}
 //
 // Its connections are not its children and have no restarts: one that ends, however it ends, is over, and nobody else

@@ -67,7 +67,7 @@ Routine answer_datagrams(Self& self, UdpSocket socket) {
 
 TEST(NetworkingDoc, AServerAndAClient) {
   World world;
-  world.runtime.spawn(listen, &world.network, ListenOptions{.address = kHere}, each_connection(echo));
+  world.runtime.spawn(net::listen, &world.network, ListenOptions{.address = kHere}, each_connection(echo));
   world.run();
   std::string answer;
   world.runtime.spawn(ask, &world.network, std::string("127.0.0.1:80"), &answer);
@@ -80,7 +80,7 @@ TEST(NetworkingDoc, AServerAndAClient) {
 
 TEST(NetworkingDoc, GuestsHearEachOther) {
   World world;
-  world.runtime.spawn(listen, &world.network, ListenOptions{.address = kHere},
+  world.runtime.spawn(net::listen, &world.network, ListenOptions{.address = kHere},
                       each_connection(guest, std::string("lobby")));
   world.run();
   auto alice = std::move(*world.network.connect(kHere));
@@ -102,7 +102,7 @@ void serve_with_tls(Transport& tcp, World& world, const std::string& certificate
   if (!server || !client) return;  // the error names the file and what is wrong with it
   TlsTransport transport(tcp, clock, {.server = *server, .client = *client});
 
-  world.runtime.spawn(listen, &transport, ListenOptions{.address = kHere}, each_connection(echo));
+  world.runtime.spawn(net::listen, &transport, ListenOptions{.address = kHere}, each_connection(echo));
   world.run();
   world.runtime.spawn(ask, &transport, std::string("127.0.0.1:80"), answer);
   world.run();
