@@ -1,5 +1,6 @@
 #include "otp/insight.h"
 
+#include <mutex>
 #include <utility>
 
 #include "otp/body.h"

@@ -4,11 +4,11 @@
 #include <array>
 #include <boost/unordered/unordered_flat_map.hpp>
 #include <cstddef>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "base/clock.h"
+#include "base/spin_lock.h"
 #include "otp/exit_reason.h"
 #include "otp/pid.h"
 
@@ -21,7 +21,7 @@ struct Tag {
   bool awaited = false;  // its parent waits for ready()
 };
 
-// Apart from the processes, so that others can read it. Threads: any thread; a mutex for each of a few shards, held for
+// Apart from the processes, so that others can read it. Threads: any thread; a lock for each of a few shards, held for
 // O(1).
 class Tags {
  public:
@@ -33,7 +33,7 @@ class Tags {
 
  private:
   struct Shard {
-    mutable std::mutex mutex;
+    mutable SpinLock mutex;
     boost::unordered_flat_map<Pid, Tag, std::hash<Pid>> tags;  // guarded by mutex
   };
   static constexpr std::size_t kShards = 64;
@@ -52,7 +52,7 @@ struct PastExit {
   Nanoseconds at = 0;  // on the runtime's clock, as its worker last read it: some steps before
 };
 
-// The last exits of one worker. Threads: any thread; one mutex, held for O(1), or while all are copied.
+// The last exits of one worker. Threads: any thread; one lock, held for O(1), or while all are copied.
 class ExitLog {
  public:
   static constexpr std::size_t kKept = 128;
@@ -62,7 +62,7 @@ class ExitLog {
   std::vector<PastExit> list() const;
 
  private:
-  mutable std::mutex mutex_;
+  mutable SpinLock mutex_;
   std::vector<PastExit> ring_;  // guarded by mutex_; grows to kKept
   std::size_t oldest_ = 0;      // guarded by mutex_
 };

@@ -48,7 +48,7 @@ void Supervisor::take(Message message) {
     return;
   }
   match(
-      message, [this](const Down& down) { take_down(down); },
+      message, [this](Down& down) { take_down(down); },
       [this](const ChildStarted& started) {
         const auto found = by_pid_.find(started.child);
         if (found == by_pid_.end()) return;
@@ -59,7 +59,7 @@ void Supervisor::take(Message message) {
       [this](const RestartDue& due) { due_.push_back(due); });
 }
 
-void Supervisor::take_down(const Down& down) {
+void Supervisor::take_down(Down& down) {
   const auto found = by_pid_.find(down.from);
   if (found == by_pid_.end()) return;
   const auto [number, there] = found->second;
@@ -67,9 +67,9 @@ void Supervisor::take_down(const Down& down) {
   const bool awaited = child.state != ChildState::kRunning;
   lose(child);
   if (awaited) {
-    child.ended = down.reason;
+    child.ended = std::move(down.reason);
   } else {
-    note_end(number, child, down.reason);
+    note_end(number, child, std::move(down.reason));
   }
 }
 
@@ -228,9 +228,9 @@ bool Supervisor::starts_again(const Child& child, const ExitReason& reason) {
   return child.spec.restart == Restart::kPermanent || (child.spec.restart == Restart::kTransient && is_failure(reason));
 }
 
-void Supervisor::note_end(Number number, Child& child, const ExitReason& reason) {
-  child.unseen = reason;
-  ended_.push_back({number, child.incarnation, reason});
+void Supervisor::note_end(Number number, Child& child, ExitReason reason) {
+  child.unseen = std::move(reason);
+  ended_.push_back({number, child.incarnation});
 }
 
 // The common case, in which nothing else is affected and nothing is waited for, without any coroutine.
@@ -241,8 +241,9 @@ Supervisor::Alone Supervisor::restart_alone(const Ended& ended) {
   Child& child = found->second;
   const bool simple =
       child.state == ChildState::kStopped && child.incarnation == ended.incarnation && !child.spec.reports_ready;
-  if (!simple || !starts_again(child, ended.reason)) return Alone::kNotAlone;
-  if (is_failure(ended.reason)) report("ended", child, ended.reason);
+  if (!simple || !child.unseen || !starts_again(child, *child.unseen)) return Alone::kNotAlone;
+  if (is_failure(*child.unseen)) report("ended", child, *child.unseen);
+  child.unseen.reset();
   if (!note_restart()) return Alone::kDone;
   const std::optional<ExitReason> failure = launch(ended.child, child);
   if (failure) report("could not be started again", child, *failure);
@@ -253,13 +254,13 @@ Task<> Supervisor::handle_end(Ended ended) {
   const auto found = children_.find(ended.child);
   // It may have been started again, or forgotten, by what was done since.
   if (found == children_.end() || found->second.state != ChildState::kStopped ||
-      found->second.incarnation != ended.incarnation) {
+      found->second.incarnation != ended.incarnation || !found->second.unseen) {
     co_return;
   }
   Child& child = found->second;
-  child.unseen.reset();
-  if (is_failure(ended.reason)) report("ended", child, ended.reason);
-  if (starts_again(child, ended.reason)) {
+  const ExitReason reason = *std::exchange(child.unseen, std::nullopt);
+  if (is_failure(reason)) report("ended", child, reason);
+  if (starts_again(child, reason)) {
     co_await restart(ended.child);
   } else if (child.spec.restart == Restart::kTemporary || is_dynamic()) {
     forget(ended.child);

@@ -47,7 +47,6 @@ struct Child {
 struct Ended {
   std::uint64_t child;
   std::uint64_t incarnation;  // of it, that ended
-  ExitReason reason;
 };
 
 inline bool is_failure(const ExitReason& reason) {
@@ -70,7 +69,7 @@ class Supervisor {
   void lose(Child& child);
 
   void take(Message message);
-  void take_down(const Down& down);
+  void take_down(Down& down);
   // One more message, or until `deadline`; false when it has passed.
   Task<bool> take_next(Nanoseconds deadline = kNever);
 
@@ -94,7 +93,7 @@ class Supervisor {
   Task<bool> start_again(std::vector<Number> numbers);
   std::vector<Number> affected_by(Number number) const;
   static bool starts_again(const Child& child, const ExitReason& reason);
-  void note_end(Number number, Child& child, const ExitReason& reason);
+  void note_end(Number number, Child& child, ExitReason reason);
   bool note_restart();
   Nanoseconds next_wait(Child& child);
   void report(std::string_view what, const Child& child, const ExitReason& reason);
