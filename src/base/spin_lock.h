@@ -1,9 +1,8 @@
 // SpinLock: for what is held for some dozens of instructions at most and is seldom wanted by two at once.
 #pragma once
 
-#include <sched.h>
-
 #include <atomic>
+#include <thread>
 
 namespace rusm {
 
@@ -16,7 +15,7 @@ class SpinLock {
 
   void lock() noexcept {
     for (unsigned tries = 1; locked_.exchange(true, std::memory_order_acquire); ++tries) {  // partner: unlock
-      if (tries % 32 == 0) sched_yield();
+      if (tries % 32 == 0) std::this_thread::yield();
     }
   }
   void unlock() noexcept { locked_.store(false, std::memory_order_release); }  // partner: lock

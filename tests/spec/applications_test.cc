@@ -35,6 +35,7 @@ struct Noted {
 
 Routine part(Self& self, std::shared_ptr<Notes> notes, std::string id) {
   const Noted noted(notes, id);
+  ready(self);
   const Message message = co_await receive(self);
   if (message.text() == "crash") throw std::runtime_error("told to");
 }
@@ -42,8 +43,10 @@ Routine part(Self& self, std::shared_ptr<Notes> notes, std::string id) {
 ApplicationSpec application(const std::shared_ptr<Notes>& notes, const std::string& name, Lines needs = {}) {
   return {.name = name, .needs = std::move(needs), .tree = [notes, name](const Settings&) -> Result<SupervisorSpec> {
             ChildSpec one = child("one", part, notes, name + ".1");
+            ChildSpec two = child("two", part, notes, name + ".2");
             one.name = name;
-            return SupervisorSpec{.restarts_max = 0, .children = {one, child("two", part, notes, name + ".2")}};
+            one.reports_ready = two.reports_ready = true;
+            return SupervisorSpec{.restarts_max = 0, .children = {one, two}};
           }};
 }
 
@@ -62,7 +65,6 @@ TEST_F(Trees, StartInTheOrderOfTheirNeedsAndStopInReverse) {
         Applications::start(runtime_, {application(notes_, "web", {"store", "log"}), application(notes_, "log"),
                                        application(notes_, "store", {"log"})});
     ASSERT_TRUE(running) << running.error().to_string();
-    // A child without ready() has started when it exists, so its first step is its own affair: look at the order only.
     Result<> stopped = running->stop();
     EXPECT_TRUE(stopped);
   }
@@ -117,8 +119,9 @@ TEST_F(Trees, WhatDoesNotStopInTimeIsKilledWithAllThatIsBelow) {
 }
 
 TEST_F(Trees, AStartThatTakesTooLongLeavesNothingBehind) {
-  ChildSpec child = otp::child("late", part, notes_, std::string("late"));
+  ChildSpec child = otp::child("late", stubborn, false);
   child.reports_ready = true;  // which it never does
+  child.shutdown = 0;
   const Result<Applications> running =
       Applications::start(runtime_, {application(notes_, "b"), with_child("a", child)}, 50 * kMillisecond);
   ASSERT_FALSE(running);
