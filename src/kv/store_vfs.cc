@@ -49,8 +49,7 @@ std::uint64_t page_checksum(std::span<const std::byte> page, std::uint64_t numbe
   return checksum(page.first(kPageBytes - kReservedBytes), number);
 }
 
-// SQLite allocates it, with room behind it for the file of the VFS below.
-struct StoreVfs::File {
+struct StoreVfs::File : FileInFront<StoreVfs::File> {
   sqlite3_file base;
   StoreVfs* vfs;
   Kind kind;
@@ -58,49 +57,15 @@ struct StoreVfs::File {
   bool has_pages() const noexcept { return kind == Kind::kMain || kind == Kind::kCopy; }
   // Of this store: see invariant 3.
   bool is_of_store() const noexcept { return kind == Kind::kMain || kind == Kind::kLog; }
-  static File& of(sqlite3_file* file) noexcept { return *reinterpret_cast<File*>(file); }
-  static sqlite3_file* below(sqlite3_file* file) noexcept {
-    return reinterpret_cast<sqlite3_file*>(reinterpret_cast<File*>(file) + 1);
-  }
-  // Calls a method of the file below.
-  template <auto Method, class... Args>
-  static int pass(sqlite3_file* file, Args... args) noexcept {
-    sqlite3_file* real = below(file);
-    return (real->pMethods->*Method)(real, args...);
-  }
 };
 
-// Version 2: without memory mapping, which would turn a truncated file into a signal.
-const sqlite3_io_methods StoreVfs::kMethods = {
-    .iVersion = 2,
-    .xClose = [](sqlite3_file* f) { return File::pass<&sqlite3_io_methods::xClose>(f); },
-    .xRead = &StoreVfs::read,
-    .xWrite = &StoreVfs::write,
-    .xTruncate = [](sqlite3_file* f, sqlite3_int64 n) { return File::pass<&sqlite3_io_methods::xTruncate>(f, n); },
-    .xSync = &StoreVfs::sync,
-    .xFileSize = [](sqlite3_file* f, sqlite3_int64* n) { return File::pass<&sqlite3_io_methods::xFileSize>(f, n); },
-    .xLock = [](sqlite3_file* f, int level) { return File::pass<&sqlite3_io_methods::xLock>(f, level); },
-    .xUnlock = [](sqlite3_file* f, int level) { return File::pass<&sqlite3_io_methods::xUnlock>(f, level); },
-    .xCheckReservedLock = [](sqlite3_file* f,
-                             int* out) { return File::pass<&sqlite3_io_methods::xCheckReservedLock>(f, out); },
-    .xFileControl = [](sqlite3_file* f, int op,
-                       void* arg) { return File::pass<&sqlite3_io_methods::xFileControl>(f, op, arg); },
-    .xSectorSize = [](sqlite3_file* f) { return File::pass<&sqlite3_io_methods::xSectorSize>(f); },
-    .xDeviceCharacteristics =
-        [](sqlite3_file* f) { return File::pass<&sqlite3_io_methods::xDeviceCharacteristics>(f); },
-    .xShmMap = [](sqlite3_file* f, int page, int size, int extend,
-                  void volatile** out) { return File::pass<&sqlite3_io_methods::xShmMap>(f, page, size, extend, out); },
-    .xShmLock = [](sqlite3_file* f, int offset, int n,
-                   int flags) { return File::pass<&sqlite3_io_methods::xShmLock>(f, offset, n, flags); },
-    .xShmBarrier =
-        [](sqlite3_file* f) {
-          sqlite3_file* real = File::below(f);
-          real->pMethods->xShmBarrier(real);
-        },
-    .xShmUnmap = [](sqlite3_file* f, int del) { return File::pass<&sqlite3_io_methods::xShmUnmap>(f, del); },
-    .xFetch = nullptr,
-    .xUnfetch = nullptr,
-};
+const sqlite3_io_methods StoreVfs::kMethods = [] {
+  sqlite3_io_methods methods = File::methods();
+  methods.xRead = &StoreVfs::read;
+  methods.xWrite = &StoreVfs::write;
+  methods.xSync = &StoreVfs::sync;
+  return methods;
+}();
 
 Result<std::unique_ptr<StoreVfs>> StoreVfs::make(const char* base, const std::string& main_path) {
   sqlite3_vfs* below = sqlite3_vfs_find(base);
@@ -114,42 +79,16 @@ Result<std::unique_ptr<StoreVfs>> StoreVfs::make(const char* base, const std::st
   }
   full.resize(full.find('\0'));
   std::unique_ptr<StoreVfs> made(new StoreVfs(below, std::move(full)));
-  if (sqlite3_vfs_register(&made->vfs_, 0) != SQLITE_OK) {
+  if (!made->make_known()) {
     return fail(ErrorCode::kUnavailable, "store", "SQLite cannot take the file layer of the store: out of memory");
   }
   return made;
 }
 
 StoreVfs::StoreVfs(sqlite3_vfs* base, std::string main_path)
-    : base_(base),
+    : VfsInFront(base, "rusm", sizeof(File), &StoreVfs::open),
       main_path_(std::move(main_path)),
-      log_path_(main_path_ + "-wal"),
-      name_(fmt::format("rusm-{}", static_cast<void*>(this))) {
-  vfs_ = *base;
-  vfs_.szOsFile = static_cast<int>(sizeof(File)) + base->szOsFile;
-  vfs_.pNext = nullptr;
-  vfs_.zName = name_.c_str();
-  vfs_.pAppData = this;
-  vfs_.xOpen = &StoreVfs::open;
-  forward_the_rest();
-}
-
-StoreVfs::~StoreVfs() {
-  sqlite3_vfs_unregister(&vfs_);
-}
-
-// The layer below finds its own state in the VFS that it is called with.
-void StoreVfs::forward_the_rest() noexcept {
-  vfs_.xDelete = [](sqlite3_vfs* v, const char* path, int sync_folder) {
-    return of(v).base_->xDelete(of(v).base_, path, sync_folder);
-  };
-  vfs_.xAccess = [](sqlite3_vfs* v, const char* path, int flags, int* out) {
-    return of(v).base_->xAccess(of(v).base_, path, flags, out);
-  };
-  vfs_.xFullPathname = [](sqlite3_vfs* v, const char* path, int bytes, char* out) {
-    return of(v).base_->xFullPathname(of(v).base_, path, bytes, out);
-  };
-}
+      log_path_(main_path_ + "-wal") {}
 
 StoreVfs::Kind StoreVfs::kind_of(const char* path, int flags) const noexcept {
   const std::string_view name(path == nullptr ? "" : path);

@@ -26,6 +26,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "kv/vfs_in_front.h"
 
 namespace rusm::kv {
 
@@ -35,16 +36,10 @@ inline constexpr std::size_t kReservedBytes = 8;
 inline constexpr std::size_t kFrameBytes = 24 + kPageBytes;
 
 // Threads: any thread. Must outlive the connections that were opened through it.
-class StoreVfs {
+class StoreVfs final : public VfsInFront {
  public:
   // Over the VFS called `base`, for the store with this main file. kUnavailable when there is no such VFS.
   static Result<std::unique_ptr<StoreVfs>> make(const char* base, const std::string& main_path);
-  ~StoreVfs();
-  StoreVfs(const StoreVfs&) = delete;
-  StoreVfs& operator=(const StoreVfs&) = delete;
-
-  // For sqlite3_open_v2.
-  const char* name() const noexcept { return name_.c_str(); }
   // A sync of the store has failed: see invariant 3.
   bool sync_failed() const noexcept { return sync_failed_.load(std::memory_order_acquire); }
 
@@ -55,12 +50,11 @@ class StoreVfs {
 
   StoreVfs(sqlite3_vfs* base, std::string main_path);
   Kind kind_of(const char* path, int flags) const noexcept;
-  static StoreVfs& of(sqlite3_vfs* vfs) noexcept { return *static_cast<StoreVfs*>(vfs->pAppData); }
+  static StoreVfs& of(sqlite3_vfs* vfs) noexcept { return static_cast<StoreVfs&>(VfsInFront::of(vfs)); }
   static int open(sqlite3_vfs* vfs, const char* path, sqlite3_file* file, int flags, int* out_flags) noexcept;
   static int read(sqlite3_file* file, void* to, int bytes, sqlite3_int64 offset) noexcept;
   static int write(sqlite3_file* file, const void* from, int bytes, sqlite3_int64 offset) noexcept;
   static int sync(sqlite3_file* file, int flags) noexcept;
-  void forward_the_rest() noexcept;
 
   bool frame_is_as_written(std::span<const std::byte> page, sqlite3_int64 offset) noexcept;
   void remember(std::span<const std::byte> written, sqlite3_int64 offset);
@@ -68,11 +62,8 @@ class StoreVfs {
   static const sqlite3_io_methods kMethods;
 
   // Constant after construction.
-  sqlite3_vfs* const base_;
   const std::string main_path_;  // as SQLite asks for it
   const std::string log_path_;
-  std::string name_;
-  sqlite3_vfs vfs_{};
 
   std::atomic<bool> sync_failed_{false};  // partner: itself
 

@@ -17,62 +17,23 @@ void put(std::string* file, std::size_t offset, std::string_view bytes) {
 
 }  // namespace
 
-struct FaultVfs::File {
+struct FaultVfs::File : FileInFront<FaultVfs::File> {
   sqlite3_file base;
   FaultVfs* vfs;
   const std::string* path;
   Content* content;
-
-  static File& of(sqlite3_file* file) noexcept { return *reinterpret_cast<File*>(file); }
-  static sqlite3_file* below(sqlite3_file* file) noexcept {
-    return reinterpret_cast<sqlite3_file*>(reinterpret_cast<File*>(file) + 1);
-  }
-  template <auto Method, class... Args>
-  static int pass(sqlite3_file* file, Args... args) noexcept {
-    sqlite3_file* real = below(file);
-    return (real->pMethods->*Method)(real, args...);
-  }
 };
 
-const sqlite3_io_methods FaultVfs::kMethods = {
-    .iVersion = 2,
-    .xClose = [](sqlite3_file* f) { return File::pass<&sqlite3_io_methods::xClose>(f); },
-    .xRead = &FaultVfs::read,
-    .xWrite = &FaultVfs::write,
-    .xTruncate = &FaultVfs::truncate,
-    .xSync = &FaultVfs::sync,
-    .xFileSize = [](sqlite3_file* f, sqlite3_int64* n) { return File::pass<&sqlite3_io_methods::xFileSize>(f, n); },
-    .xLock = [](sqlite3_file* f, int level) { return File::pass<&sqlite3_io_methods::xLock>(f, level); },
-    .xUnlock = [](sqlite3_file* f, int level) { return File::pass<&sqlite3_io_methods::xUnlock>(f, level); },
-    .xCheckReservedLock = [](sqlite3_file* f,
-                             int* out) { return File::pass<&sqlite3_io_methods::xCheckReservedLock>(f, out); },
-    .xFileControl = [](sqlite3_file* f, int op,
-                       void* arg) { return File::pass<&sqlite3_io_methods::xFileControl>(f, op, arg); },
-    .xSectorSize = [](sqlite3_file* f) { return File::pass<&sqlite3_io_methods::xSectorSize>(f); },
-    .xDeviceCharacteristics =
-        [](sqlite3_file* f) { return File::pass<&sqlite3_io_methods::xDeviceCharacteristics>(f); },
-    .xShmMap = [](sqlite3_file* f, int page, int size, int extend,
-                  void volatile** out) { return File::pass<&sqlite3_io_methods::xShmMap>(f, page, size, extend, out); },
-    .xShmLock = [](sqlite3_file* f, int offset, int n,
-                   int flags) { return File::pass<&sqlite3_io_methods::xShmLock>(f, offset, n, flags); },
-    .xShmBarrier =
-        [](sqlite3_file* f) {
-          sqlite3_file* real = File::below(f);
-          real->pMethods->xShmBarrier(real);
-        },
-    .xShmUnmap = [](sqlite3_file* f, int del) { return File::pass<&sqlite3_io_methods::xShmUnmap>(f, del); },
-    .xFetch = nullptr,
-    .xUnfetch = nullptr,
-};
+const sqlite3_io_methods FaultVfs::kMethods = [] {
+  sqlite3_io_methods methods = File::methods();
+  methods.xRead = &FaultVfs::read;
+  methods.xWrite = &FaultVfs::write;
+  methods.xTruncate = &FaultVfs::truncate;
+  methods.xSync = &FaultVfs::sync;
+  return methods;
+}();
 
-FaultVfs::FaultVfs()
-    : base_(sqlite3_vfs_find("unix-excl")), name_("fault-" + std::to_string(reinterpret_cast<std::uintptr_t>(this))) {
-  vfs_ = *base_;
-  vfs_.szOsFile = static_cast<int>(sizeof(File)) + base_->szOsFile;
-  vfs_.pNext = nullptr;
-  vfs_.zName = name_.c_str();
-  vfs_.pAppData = this;
-  vfs_.xOpen = &FaultVfs::open;
+FaultVfs::FaultVfs() : VfsInFront(sqlite3_vfs_find("unix-excl"), "fault", sizeof(File), &FaultVfs::open) {
   vfs_.xDelete = [](sqlite3_vfs* v, const char* path, int sync_folder) {
     {
       const std::scoped_lock lock(of(v).mutex_);
@@ -80,17 +41,7 @@ FaultVfs::FaultVfs()
     }
     return of(v).base_->xDelete(of(v).base_, path, sync_folder);
   };
-  vfs_.xAccess = [](sqlite3_vfs* v, const char* path, int flags, int* out) {
-    return of(v).base_->xAccess(of(v).base_, path, flags, out);
-  };
-  vfs_.xFullPathname = [](sqlite3_vfs* v, const char* path, int bytes, char* out) {
-    return of(v).base_->xFullPathname(of(v).base_, path, bytes, out);
-  };
-  sqlite3_vfs_register(&vfs_, 0);
-}
-
-FaultVfs::~FaultVfs() {
-  sqlite3_vfs_unregister(&vfs_);
+  make_known();
 }
 
 void FaultVfs::fail(On on, std::uint64_t nth, int code, std::uint64_t count, Which which) {

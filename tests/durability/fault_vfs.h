@@ -15,11 +15,12 @@
 #include <vector>
 
 #include "base/entropy.h"
+#include "kv/vfs_in_front.h"
 
 namespace rusm::kv {
 
 // Threads: any thread. Must outlive the connections that were opened through it.
-class FaultVfs {
+class FaultVfs final : public VfsInFront {
  public:
   enum class On : std::uint8_t { kRead, kWrite, kSync };
   // Whether something happens to the file at this path.
@@ -27,10 +28,6 @@ class FaultVfs {
   static bool all(const std::string&) { return true; }
 
   FaultVfs();
-  ~FaultVfs();
-  FaultVfs(const FaultVfs&) = delete;
-  FaultVfs& operator=(const FaultVfs&) = delete;
-  const char* name() const noexcept { return name_.c_str(); }
 
   // The operations of that kind on `which` files from the `nth` on (1: the next) fail with `code`, `count` of them.
   void fail(On on, std::uint64_t nth, int code, std::uint64_t count = std::numeric_limits<std::uint64_t>::max(),
@@ -73,7 +70,7 @@ class FaultVfs {
     std::uint64_t seen = 0;  // operations that it could have met
   };
 
-  static FaultVfs& of(sqlite3_vfs* vfs) noexcept { return *static_cast<FaultVfs*>(vfs->pAppData); }
+  static FaultVfs& of(sqlite3_vfs* vfs) noexcept { return static_cast<FaultVfs&>(VfsInFront::of(vfs)); }
   static int open(sqlite3_vfs* vfs, const char* path, sqlite3_file* file, int flags, int* out_flags);
   static int read(sqlite3_file* file, void* to, int bytes, sqlite3_int64 offset);
   static int write(sqlite3_file* file, const void* from, int bytes, sqlite3_int64 offset);
@@ -83,10 +80,6 @@ class FaultVfs {
   int next(std::unique_lock<std::mutex>& lock, On on, const std::string& path);
 
   static const sqlite3_io_methods kMethods;
-
-  sqlite3_vfs* const base_;
-  std::string name_;
-  sqlite3_vfs vfs_{};
 
   std::mutex mutex_;
   std::condition_variable changed_;
