@@ -57,15 +57,41 @@ struct Node {
 TEST(EpollReactor, WakeBeforeParkEndsItAtOnceEvenWhenAnotherWorkerLooked) {
   Node node;
   ReadinessTable table;
-  EpollReactor reactor(node.runtime, table);
-  reactor.wake();
-  EXPECT_EQ(reactor.poll(), 0) << "a wake is no news for a process";
-  reactor.park(kNever);  // a lost wake hangs here
-  std::thread waker([&] { reactor.wake(); });
-  reactor.park(kNever);
+  EpollReactor reactor(node.runtime, 2, table);
+  reactor.wake(1);
+  reactor.poll();
+  reactor.park(1, kNever);  // a lost wake hangs here
+  std::thread waker([&] { reactor.wake(1); });
+  reactor.park(1, kNever);
   waker.join();
-  reactor.park(0);
-  reactor.park(1);
+  reactor.park(1, 0);
+  reactor.park(1, 1);
+}
+
+// Whichever of the two polls, a wake gets up the one that it is for.
+TEST(EpollReactor, WakesReachPollersAndSleepersAlike) {
+  Node node;
+  ReadinessTable table;
+  EpollReactor reactor(node.runtime, 2, table);
+  std::atomic<int> up[2] = {0, 0};
+  constexpr int kRounds = 1000;
+  const auto sleeper = [&](unsigned me) {
+    for (int round = 1; round <= kRounds; ++round) {
+      reactor.park(me, kNever);
+      up[me].store(round);
+      up[me].notify_all();
+    }
+  };
+  std::thread threads[] = {std::thread(sleeper, 0u), std::thread(sleeper, 1u)};
+  SystemEntropy entropy;
+  Random random(entropy.next_u64());
+  for (int left[2] = {kRounds, kRounds}; left[0] + left[1] > 0;) {
+    const unsigned who = left[0] == 0 || (left[1] != 0 && random.below(2) == 1) ? 1 : 0;
+    const int before = kRounds - left[who]--;
+    reactor.wake(who);
+    up[who].wait(before);  // a lost wake hangs here
+  }
+  for (std::thread& thread : threads) thread.join();
 }
 
 Routine read_one(Self& self, int fd, Readiness* slot, std::promise<char>* out) {

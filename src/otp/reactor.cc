@@ -1,10 +1,11 @@
 #include "otp/reactor.h"
 
 #include <chrono>
+#include <utility>
 
 namespace rusm::otp {
 
-void QuietReactor::park(Nanoseconds timeout) noexcept {
+void Bed::sleep(Nanoseconds timeout) noexcept {
   std::unique_lock lock(mutex_);
   if (timeout == kNever) {
     condition_.wait(lock, [this] { return woken_; });
@@ -14,12 +15,18 @@ void QuietReactor::park(Nanoseconds timeout) noexcept {
   woken_ = false;
 }
 
-void QuietReactor::wake() noexcept {
+bool Bed::wake() noexcept {
   {
     const std::scoped_lock lock(mutex_);
-    woken_ = true;
+    if (std::exchange(woken_, true)) return false;
   }
   condition_.notify_one();
+  return true;
+}
+
+bool Bed::take_wake() noexcept {
+  const std::scoped_lock lock(mutex_);
+  return std::exchange(woken_, false);
 }
 
 }  // namespace rusm::otp

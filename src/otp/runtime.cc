@@ -29,6 +29,7 @@ Runtime::Runtime(RuntimeOptions options, RuntimeParts parts)
   RUSM_ASSERT(options.node <= Pid::kNodeMax, "a node number has 10 bits");
   blocking_ = std::make_unique<BlockingPool>(*this, options_.blocking_threads_max);
   const unsigned count = worker_count(options_);
+  reactor_ = parts_.reactors.make(*this, count);
   for (unsigned i = 0; i < count; ++i) workers_.push_back(std::make_unique<Worker>(*this, i));
   if (options_.deterministic_seed) return;
   for (const auto& worker : workers_) worker->start();

@@ -360,6 +360,7 @@ class Runtime {
   Groups groups_;
   Tags tags_;
   TimerTable timers_;
+  std::unique_ptr<Reactor> reactor_;
   std::vector<std::unique_ptr<Worker>> workers_;
 
   // Self-synchronised.

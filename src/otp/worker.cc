@@ -11,7 +11,6 @@ namespace rusm::otp {
 Worker::Worker(Runtime& runtime, unsigned index)
     : runtime_(runtime),
       index_(index),
-      reactor_(runtime.parts_.reactors.make(runtime, index)),
       timers_(runtime.clock().now()),
       random_(runtime.options_.deterministic_seed.value_or(index + 1)) {}
 
@@ -117,7 +116,8 @@ Process* Worker::next() noexcept {
   const bool tick = --until_tick_ == 0;
   if (std::exchange(ran_long_, false) || tick) look_outside();
   if (tick) {
-    until_tick_ = kTick;
+    const Nanoseconds steps = kLookWithin / std::max<Nanoseconds>(step_span_, 1);
+    until_tick_ = static_cast<int>(std::clamp<Nanoseconds>(steps, kTickMin, kTickMax));
     if (Process* process = runtime_.take_injected(this)) return process;
   }
   if (chats_ < kChatsInARow) {
@@ -134,16 +134,11 @@ Process* Worker::next() noexcept {
 void Worker::look_outside() noexcept {
   const Nanoseconds now = runtime_.clock().now();
   if (now - looked_outside_ < kLookEvery) return;
-  attend(now);
-  if (now >= watch_at_) watch_others(now);
-}
-
-// To sockets and timers.
-void Worker::attend(Nanoseconds now) noexcept {
   note_pace(now, false);
   looked_outside_ = now;
-  reactor_->poll();
+  runtime_.reactor_->poll();
   if (now >= timers_.next_due()) fire_timers(now);
+  if (now >= watch_at_) watch_others(now);
 }
 
 Process* Worker::search() noexcept {
@@ -171,10 +166,7 @@ Process* Worker::steal_from_others() noexcept {
       return process;
     }
   }
-  // One that is up may not be on a core just now, and its sockets wait for it.
-  Worker& other = *runtime_.workers_[first];
-  if (&other == this || other.parked_.load(std::memory_order_relaxed) || other.reactor_->poll() == 0) return nullptr;
-  return next();
+  return nullptr;
 }
 
 void Worker::sleep() noexcept {
@@ -204,7 +196,7 @@ void Worker::sleep() noexcept {
     counters.parks.add();
     looked_outside_ = now;
     if (guard) runtime_.guards_.fetch_add(1);
-    reactor_->park(timeout);
+    runtime_.reactor_->park(index_, timeout);
     if (guard) runtime_.guards_.fetch_sub(1);
     had_a_look = guard;
   }
@@ -249,7 +241,6 @@ void Worker::watch_others(Nanoseconds now) noexcept {
       continue;
     }
     any_stuck = true;
-    other.reactor_->poll();
     if (now >= other.timers_.next_due()) fire_timers_of(other, now);
     if (Process* process = other.chat_.steal()) enqueue(*process, false);
     if (Process* process = other.queue_.steal(&queue_)) enqueue(*process, false);
@@ -327,7 +318,7 @@ void Worker::run(Process& process) noexcept {
 bool Worker::step() {
   const Nanoseconds now = looked_outside_ = runtime_.clock().now();
   while (now >= timers_.next_due()) fire_timers(now);
-  reactor_->poll();
+  runtime_.reactor_->poll();
   while (Process* injected = runtime_.take_injected(nullptr)) deterministic_.push_back(injected);
   if (deterministic_.empty()) return false;
   const std::size_t at = random_.below(deterministic_.size());

@@ -2,10 +2,10 @@
 //
 // Where the next process comes from, in this order: the chat slot (a process that the running one has just sent a
 // message to, or that it has just started and will wait for: it finds the caches warm), the own run queue, the
-// injection queue, the reactor and the timers, other workers.
+// injection queue, other workers.
 // - At most kChatsInARow steps are taken from the chat slot in a row, so that two that chat cannot starve the rest.
-// - Every kTick steps the injection queue comes first; then, and after a step that used up its slice, the reactor and
-//   the timers are looked at.
+// - Every kTickMax steps, and down to every kTickMin if they take long, so that about kLookWithin passes, the injection
+//   queue comes first; then, and after a step that used up its slice, the reactor and the timers are looked at.
 // - A process that used up its slice goes to the back of the injection queue while there is anyone in it, so that the
 //   own queue runs empty and all get their turns alike, however many there are.
 //
@@ -19,9 +19,9 @@
 //    the reverse. So at least one of the two sees the other.
 // 3. As long as another worker is not parked, and for kGuardFor after that, a parked one is on guard: it sleeps for
 //    kWatchMin to kWatchMax at a time and then looks after the others: whoever has not finished a step since gets his
-//    timers, sockets and runnable processes attended to. So a native step that never awaits freezes nothing but itself.
-//    Whoever gets up while nobody is on guard wakes another. When all have been parked for a while nobody wakes up
-//    without cause.
+//    timers and runnable processes attended to; sockets are nobody's. So a native step that never awaits freezes
+//    nothing but itself. Whoever gets up while nobody is on guard wakes another. When all have been parked for a while
+//    nobody wakes up without cause.
 //    A guard counts itself out before it looks whether others are up; whoever gets up says so before it looks for a
 //    guard; both sequentially consistent: so one of the two sees the other.
 #pragma once
@@ -71,7 +71,7 @@ class Worker {
   void start();
   void join();
   // Threads: any thread.
-  void interrupt() noexcept { reactor_->wake(); }
+  void interrupt() noexcept { runtime_.reactor_->wake(index_); }
 
   Runtime& runtime() noexcept { return runtime_; }
   TimerWheel& timers() noexcept { return timers_; }
@@ -101,12 +101,14 @@ class Worker {
   friend class Runtime;
 
   static constexpr int kChatsInARow = 16;
-  static constexpr std::uint32_t kTick = 61;
+  static constexpr int kTickMin = 4;
+  static constexpr int kTickMax = 61;
   static constexpr Nanoseconds kWatchMin = kMillisecond;
   static constexpr Nanoseconds kWatchMax = 8 * kMillisecond;
   static constexpr Nanoseconds kGuardFor = 2 * kWatchMax;
-  static constexpr Nanoseconds kWorthWaking = 50 * kMicrosecond;
+  static constexpr Nanoseconds kWorthWaking = 100 * kMicrosecond;
   static constexpr int kLongStepClockFactor = 10;
+  static constexpr Nanoseconds kLookWithin = 100 * kMicrosecond;
   static constexpr Nanoseconds kLookEvery = 20 * kMicrosecond;  // at sockets and timers, at least this far apart
 
   void loop() noexcept;
@@ -114,7 +116,6 @@ class Worker {
   Process* search() noexcept;
   Process* steal_from_others() noexcept;
   void look_outside() noexcept;
-  void attend(Nanoseconds now) noexcept;
   void overflow(Process& process) noexcept;
   void to_the_back(Process& process) noexcept;
   void stop_searching() noexcept;
@@ -130,7 +131,6 @@ class Worker {
 
   Runtime& runtime_;
   const unsigned index_;
-  std::unique_ptr<Reactor> reactor_;
   TimerWheel timers_;
   std::atomic<bool> timers_in_hand_{false};  // somebody delivers what was due
   Random random_;
@@ -149,7 +149,7 @@ class Worker {
   // Owner.
   int chats_ = 0;
   bool searching_ = false;
-  std::uint32_t until_tick_ = kTick;
+  int until_tick_ = 1;
   bool ran_long_ = false;  // the last step used up its slice
   Nanoseconds looked_outside_ = 0;
   Nanoseconds watch_span_ = kWatchMin;

@@ -358,26 +358,28 @@ class Beds {
   int sleeping_ = 0;
 };
 
-class Bed final : public Reactor {
+class CountingReactor final : public Reactor {
  public:
-  explicit Bed(Beds& beds) : beds_(beds) {}
-  int poll() noexcept override { return 0; }
-  void park(Nanoseconds timeout) noexcept override {
+  CountingReactor(Beds& beds, unsigned workers) : beds_(beds), quiet_(workers) {}
+  void poll() noexcept override {}
+  void park(unsigned worker, Nanoseconds timeout) noexcept override {
     if (timeout == kNever) beds_.lie_down();
-    quiet_.park(timeout);
+    quiet_.park(worker, timeout);
     if (timeout == kNever) beds_.get_up();
   }
-  void wake() noexcept override { quiet_.wake(); }
+  void wake(unsigned worker) noexcept override { quiet_.wake(worker); }
 
  private:
   Beds& beds_;
   QuietReactor quiet_;
 };
 
-class BedFactory final : public ReactorFactory {
+class CountingFactory final : public ReactorFactory {
  public:
-  explicit BedFactory(Beds& beds) : beds_(beds) {}
-  std::unique_ptr<Reactor> make(Runtime&, unsigned) override { return std::make_unique<Bed>(beds_); }
+  explicit CountingFactory(Beds& beds) : beds_(beds) {}
+  std::unique_ptr<Reactor> make(Runtime&, unsigned workers) override {
+    return std::make_unique<CountingReactor>(beds_, workers);
+  }
 
  private:
   Beds& beds_;
@@ -387,7 +389,7 @@ TEST(P, Case4_AllWorkersOfAnIdleNodeSleepWithoutALimit) {
   Beds beds;
   SystemClock clock;
   SystemEntropy entropy;
-  BedFactory reactors(beds);
+  CountingFactory reactors(beds);
   Runtime runtime({.workers = 3}, {.clock = clock, .entropy = entropy, .reactors = reactors});
   EXPECT_TRUE(beds.wait_until(3)) << "before anything was done";
   for (int round = 0; round < 20; ++round) {
