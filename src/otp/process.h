@@ -302,6 +302,16 @@ class alignas(64) Process {
   void settle_call(PendingCall& call) noexcept;
   ProcessDetail& detail();
   void clear_mailbox() noexcept;
+  // Into the caches, all at once instead of one after the other, as the step would.
+  void bring_slot_near() const noexcept { prefetch(this, sizeof(Process)); }  // any thread
+  void bring_near() const noexcept {
+    prefetch(body_, kBodyBytes);
+    if (detail_) prefetch(detail_.get(), sizeof(ProcessDetail));
+  }
+  static void prefetch(const void* at, std::size_t bytes) noexcept {
+    for (std::size_t i = 0; i < bytes; i += 64) __builtin_prefetch(static_cast<const std::byte*>(at) + i, 1);
+  }
+  static constexpr std::size_t kBodyBytes = 192;  // of the body; more than most have
 
   // Any thread.
   std::atomic<std::uintptr_t> inbox_{kClosed};

@@ -22,6 +22,7 @@ class RunQueue {
  public:
   static constexpr std::uint32_t kCapacity = RUSM_RUN_QUEUE_CAPACITY;
   static_assert((kCapacity & (kCapacity - 1)) == 0);
+  static constexpr std::uint32_t kAhead = 4;
 
   // Owner. False when full.
   bool push(Process* process) noexcept {
@@ -42,6 +43,13 @@ class RunQueue {
         return process;
       }
     }
+  }
+
+  // Owner. Brings the memory of one that comes soon near.
+  void look_ahead() const noexcept {
+    // A place behind the end may hold one that has left: no harm is done.
+    const std::uint32_t at = head_.load(std::memory_order_relaxed) + kAhead;
+    if (const Process* process = slots_[at % kCapacity].load(std::memory_order_relaxed)) process->bring_slot_near();
   }
 
   // Another worker. Moves up to half into *to, whose owner calls; returns one of them to run, or null.

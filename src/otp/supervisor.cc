@@ -25,6 +25,7 @@ void Supervisor::forget(Number number) {
   if (!child->second.spec.id.empty()) by_id_.erase(child->second.spec.id);
   if (child->second.state == ChildState::kWaiting) --waiting_;
   children_.erase(child);
+  ++forgotten_;
 }
 
 // It lives no more.
@@ -230,40 +231,46 @@ bool Supervisor::starts_again(const Child& child, const ExitReason& reason) {
 
 void Supervisor::note_end(Number number, Child& child, ExitReason reason) {
   child.unseen = std::move(reason);
-  ended_.push_back({number, child.incarnation});
+  ended_.push_back({number, child.incarnation, &child, forgotten_});
+}
+
+// Thousands may end at once, whose places in the tree are in no cache.
+Child* Supervisor::still_ended(const Ended& ended) {
+  Child* child = ended.child;
+  if (ended.forgotten != forgotten_) {
+    const auto found = children_.find(ended.number);
+    if (found == children_.end()) return nullptr;
+    child = &found->second;
+  }
+  const bool still = child->state == ChildState::kStopped && child->incarnation == ended.incarnation && child->unseen;
+  return still ? child : nullptr;
 }
 
 // The common case, in which nothing else is affected and nothing is waited for, without any coroutine.
 Supervisor::Alone Supervisor::restart_alone(const Ended& ended) {
   if ((spec_.strategy != Strategy::kOneForOne && !is_dynamic()) || spec_.backoff) return Alone::kNotAlone;
-  const auto found = children_.find(ended.child);
-  if (found == children_.end()) return Alone::kNotAlone;
-  Child& child = found->second;
-  const bool simple =
-      child.state == ChildState::kStopped && child.incarnation == ended.incarnation && !child.spec.reports_ready;
-  if (!simple || !child.unseen || !starts_again(child, *child.unseen)) return Alone::kNotAlone;
+  Child* const found = still_ended(ended);
+  if (found == nullptr) return Alone::kDone;
+  Child& child = *found;
+  if (child.spec.reports_ready || !starts_again(child, *child.unseen)) return Alone::kNotAlone;
   if (is_failure(*child.unseen)) report("ended", child, *child.unseen);
   child.unseen.reset();
   if (!note_restart()) return Alone::kDone;
-  const std::optional<ExitReason> failure = launch(ended.child, child);
+  const std::optional<ExitReason> failure = launch(ended.number, child);
   if (failure) report("could not be started again", child, *failure);
   return failure ? Alone::kFailed : Alone::kDone;
 }
 
 Task<> Supervisor::handle_end(Ended ended) {
-  const auto found = children_.find(ended.child);
-  // It may have been started again, or forgotten, by what was done since.
-  if (found == children_.end() || found->second.state != ChildState::kStopped ||
-      found->second.incarnation != ended.incarnation || !found->second.unseen) {
-    co_return;
-  }
-  Child& child = found->second;
+  Child* const found = still_ended(ended);
+  if (found == nullptr) co_return;
+  Child& child = *found;
   const ExitReason reason = *std::exchange(child.unseen, std::nullopt);
   if (is_failure(reason)) report("ended", child, reason);
   if (starts_again(child, reason)) {
-    co_await restart(ended.child);
+    co_await restart(ended.number);
   } else if (child.spec.restart == Restart::kTemporary || is_dynamic()) {
-    forget(ended.child);
+    forget(ended.number);
   }
 }
 
@@ -375,7 +382,7 @@ Task<> Supervisor::run() {
     if (!ended_.empty()) {
       Ended ended = std::move(ended_.front());
       ended_.pop_front();
-      const Number number = ended.child;
+      const Number number = ended.number;
       const Alone alone = restart_alone(ended);
       if (alone == Alone::kNotAlone) co_await handle_end(std::move(ended));
       if (alone != Alone::kFailed || !note_restart()) continue;

@@ -45,8 +45,10 @@ struct Child {
 };
 
 struct Ended {
-  std::uint64_t child;
+  std::uint64_t number;
   std::uint64_t incarnation;  // of it, that ended
+  Child* child;               // as long as Supervisor::forgotten_ stays
+  std::uint64_t forgotten;
 };
 
 inline bool is_failure(const ExitReason& reason) {
@@ -66,6 +68,8 @@ class Supervisor {
   bool is_dynamic() const { return spec_.strategy == Strategy::kSimpleOneForOne; }
   Number add(ChildSpec spec);
   void forget(Number number);
+  // The child that ended; null if it was started again, or forgotten, by what was done since.
+  Child* still_ended(const Ended& ended);
   void lose(Child& child);
 
   void take(Message message);
@@ -112,6 +116,7 @@ class Supervisor {
   const SupervisorSpec spec_;
   std::map<Number, Child> children_;
   Number next_number_ = 1;
+  std::uint64_t forgotten_ = 0;  // how many children
   std::unordered_map<std::string, Number> by_id_;
   boost::unordered_flat_map<Pid, std::pair<Number, Child*>, std::hash<Pid>> by_pid_;  // of those that live
   std::uint64_t alive_ = 0;

@@ -35,12 +35,15 @@ void Worker::enqueue(Process& process, bool chatty) noexcept {
   }
   if (!queue_.push(runnable)) overflow(*runnable);
   if (runtime_.idle_.load(std::memory_order_relaxed) == 0) return;
-  if (running_.load(std::memory_order_relaxed) == nullptr) {
-    const std::uint32_t others = queue_.size() - 1;
-    if (others * std::max(step_span_, kMicrosecond) < kWorthWaking) {
-      if (others != 0 && alone_since_ == 0) alone_since_ = looked_outside_;
+  const bool in_step = running_.load(std::memory_order_relaxed) != nullptr;
+  const std::uint32_t others = queue_.size() - (in_step ? 0 : 1);
+  if (others * std::max<Nanoseconds>(step_span_, 100) < kWorthWaking) {
+    const Nanoseconds now = in_step ? runtime_.clock().now() : looked_outside_;
+    if (!in_step || now - woke_another_ < kWorthWaking) {
+      if (others != 0 && alone_since_ == 0) alone_since_ = now;
       return;
     }
+    woke_another_ = now;
   }
   alone_since_ = 0;
   runtime_.wake_idle_worker();
@@ -127,7 +130,12 @@ Process* Worker::next() noexcept {
     }
   }
   chats_ = 0;
-  if (Process* process = queue_.pop()) return process;
+  if (Process* process = queue_.pop()) {
+    // Those that queue have mostly not run for long.
+    queue_.look_ahead();
+    process->bring_near();
+    return process;
+  }
   return chat_.take();
 }
 

@@ -13,8 +13,8 @@
 // 1. Work put into a worker's own queues needs nobody else to be awake: that worker is awake and will run it. So
 //    pushing there only looks, without a fence, whether an idle worker should be woken to help. When sockets or timers
 //    make a few runnable between two steps nobody is woken if this worker will have run them, by what its steps have
-//    taken lately, before another had got up (kWorthWaking). If they take longer than that after all, another is woken
-//    after the step in which that is noticed.
+//    taken lately, before another had got up (kWorthWaking); in a step one is woken for so few at most once in that
+//    time. If they take longer than that after all, another is woken after the step in which that is noticed.
 // 2. Work injected from outside is published before idle_ is read, both sequentially consistent; a parking worker does
 //    the reverse. So at least one of the two sees the other.
 // 3. As long as another worker is not parked, and for kGuardFor after that, a parked one is on guard: it sleeps for
@@ -161,6 +161,7 @@ class Worker {
   std::uint64_t paced_steps_ = 0;
   // When it took on work for which it woke nobody; 0: there is none.
   Nanoseconds alone_since_ = 0;
+  Nanoseconds woke_another_ = 0;  // for little, in a step
   std::vector<DueTimer> due_;
   std::vector<Runtime::DueOrder> due_order_;
   std::vector<Process*> deterministic_;  // runnable processes in deterministic mode
