@@ -24,6 +24,7 @@ libmimalloc-dev           memory allocator
 libfmt-dev                text formatting
 libssl-dev                TLS, cryptography
 libsqlite3-dev            durable store
+libxxhash-dev             checksums of the durable store
 '
 readonly packages_base='
 lld-22                    links guests

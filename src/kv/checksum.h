@@ -1,4 +1,4 @@
-// XXH64 by Yann Collet, written after its specification: finds damage, keeps no secret.
+// XXH64, the same on every machine, as it is in stores on disks: finds damage, keeps no secret.
 #pragma once
 
 #include <cstddef>

@@ -55,6 +55,9 @@ TEST(Checksum, IsThatOfItsSpecification) {
   EXPECT_EQ(checksum_of("a"), 0xd24ec4f1a98c6e5bu);
   EXPECT_EQ(checksum_of("abc"), 0x44bc2cf5ad770999u);
   EXPECT_EQ(checksum_of("The quick brown fox jumps over the lazy dog"), 0x0b242d361fda71bcu);
+  std::vector<std::byte> page(4096);
+  for (std::size_t i = 0; i < page.size(); ++i) page[i] = static_cast<std::byte>(i);
+  EXPECT_EQ(checksum(page, 7), 0xc5014805163eb163u);
 }
 
 TEST_F(DurableKvStoreTest, KeepsWhatWasSetWhenItIsOpenedAgain) {
