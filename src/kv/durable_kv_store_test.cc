@@ -15,10 +15,10 @@
 #include <vector>
 
 #include "base/entropy.h"
+#include "base/test_folder.h"
 #include "kv/checksum.h"
 #include "kv/sqlite.h"
 #include "kv/store_vfs.h"
-#include "kv/test_folder.h"
 
 namespace rusm::kv {
 namespace {

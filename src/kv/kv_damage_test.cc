@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "base/entropy.h"
+#include "base/test_folder.h"
 #include "kv/durable_kv_store.h"
 #include "kv/store_vfs.h"
-#include "kv/test_folder.h"
 
 namespace rusm::kv {
 namespace {

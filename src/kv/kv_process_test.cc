@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 #include "base/entropy.h"
-#include "kv/test_folder.h"
+#include "base/test_folder.h"
 #include "otp/match.h"
 #include "otp/reactor.h"
 #include "otp/runtime.h"

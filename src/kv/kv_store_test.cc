@@ -10,9 +10,9 @@
 #include <thread>
 #include <vector>
 
+#include "base/test_folder.h"
 #include "kv/durable_kv_store.h"
 #include "kv/memory_kv_store.h"
-#include "kv/test_folder.h"
 
 namespace rusm::kv {
 namespace {

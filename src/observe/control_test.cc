@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "base/test_folder.h"
 #include "observe/control_client.h"
 #include "observe/control_folder.h"
 #include "observe/control_server.h"
@@ -29,13 +30,6 @@ using What = Request::What;
 
 class ControlTest : public ::testing::Test {
  protected:
-  ControlTest() {
-    char name[] = "/tmp/rusm-observe-XXXXXX";
-    base_ = mkdtemp(name);
-    folder_ = base_ + "/rusm";
-  }
-  ~ControlTest() override { std::filesystem::remove_all(base_); }
-
   std::unique_ptr<ControlServer> open(ControlOptions options = {}) {
     options.folder = folder_;
     if (options.node.empty()) options.node = "1";
@@ -75,8 +69,8 @@ class ControlTest : public ::testing::Test {
     return true;
   }
 
-  std::string base_;
-  std::string folder_;
+  const TestFolder base_{"/tmp"};  // the path of a socket has to be short
+  std::string folder_ = base_ / "rusm";
   const SystemClock clock_;
   SystemEntropy entropy_;
   otp::QuietReactorFactory reactors_;
@@ -139,14 +133,14 @@ TEST_F(ControlTest, AFolderThatOthersCouldChangeIsRefused) {
   ASSERT_EQ(chmod(folder_.c_str(), 0750), 0);
   EXPECT_EQ(refusal().code, ErrorCode::kDenied);
   EXPECT_THAT(refusal().text, HasSubstr("chmod 700"));
-  ASSERT_EQ(rename(folder_.c_str(), (base_ + "/real").c_str()), 0);
-  ASSERT_EQ(chmod((base_ + "/real").c_str(), 0700), 0);
-  ASSERT_EQ(symlink((base_ + "/real").c_str(), folder_.c_str()), 0);
+  ASSERT_EQ(rename(folder_.c_str(), (base_ / "real").c_str()), 0);
+  ASSERT_EQ(chmod((base_ / "real").c_str(), 0700), 0);
+  ASSERT_EQ(symlink((base_ / "real").c_str(), folder_.c_str()), 0);
   EXPECT_EQ(refusal().code, ErrorCode::kDenied);
-  EXPECT_EQ(check_control_folder(base_ + "/real", geteuid() + 1).error().code, ErrorCode::kDenied);
-  folder_ = base_ + "/not/there";
+  EXPECT_EQ(check_control_folder(base_ / "real", geteuid() + 1).error().code, ErrorCode::kDenied);
+  folder_ = base_ / "not/there";
   EXPECT_EQ(refusal().code, ErrorCode::kIo);
-  folder_ = base_ + "/" + std::string(200, 'x');
+  folder_ = base_ / std::string(200, 'x');
   EXPECT_EQ(refusal().code, ErrorCode::kInvalid);
 }
 

@@ -8,6 +8,7 @@
 #include <csignal>
 #include <fstream>
 
+#include "base/test_folder.h"
 #include "wasm/test_node.h"
 
 namespace rusm::wasm {
@@ -17,13 +18,6 @@ namespace fs = std::filesystem;
 
 class CodeCacheTest : public testing::Test {
  protected:
-  CodeCacheTest() {
-    std::string name = testing::TempDir() + "code_cache_XXXXXX";
-    root_ = mkdtemp(name.data());
-    folder_ = root_ / "a" / "cache";
-  }
-  ~CodeCacheTest() override { fs::remove_all(root_); }
-
   CodeCache open() {
     Result<CodeCache> cache = CodeCache::open(folder_, *engine_, entropy_, &lines_.log);
     EXPECT_TRUE(cache.has_value()) << cache.error().to_string();
@@ -48,8 +42,8 @@ class CodeCacheTest : public testing::Test {
   SystemEntropy entropy_;
   LogLines lines_{clock_};
   std::unique_ptr<Engine> engine_ = open_engine();
-  fs::path root_;
-  fs::path folder_;
+  const TestFolder root_;
+  const fs::path folder_ = root_.path() / "a" / "cache";
   const std::vector<std::byte> code_ = std::vector<std::byte>(5000, std::byte{42});
 };
 
@@ -116,7 +110,7 @@ TEST_F(CodeCacheTest, AFolderThatOthersMayWriteToIsRefused) {
   ASSERT_FALSE(cache.has_value());
   EXPECT_EQ(cache.error().code, ErrorCode::kDenied);
   fs::remove_all(folder_);
-  fs::create_directory_symlink(root_, folder_);
+  fs::create_directory_symlink(root_.path(), folder_);
   cache = CodeCache::open(folder_, *engine_, entropy_);
   ASSERT_FALSE(cache.has_value());
   EXPECT_EQ(cache.error().code, ErrorCode::kDenied);

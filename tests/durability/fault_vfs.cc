@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
-#include "kv/test_folder.h"
+#include "base/test_folder.h"
 
 namespace rusm::kv {
 namespace {

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "base/test_folder.h"
 #include "durability/fault_vfs.h"
 #include "kv/durable_kv_store.h"
-#include "kv/test_folder.h"
 
 namespace rusm::kv {
 namespace {

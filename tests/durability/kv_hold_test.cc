@@ -14,10 +14,10 @@
 
 #include "base/clock.h"
 #include "base/entropy.h"
+#include "base/test_folder.h"
 #include "durability/fault_vfs.h"
 #include "kv/durable_kv_store.h"
 #include "kv/kv_process.h"
-#include "kv/test_folder.h"
 #include "otp/reactor.h"
 #include "otp/runtime.h"
 

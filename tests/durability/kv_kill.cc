@@ -18,8 +18,8 @@
 
 #include "base/clock.h"
 #include "base/entropy.h"
+#include "base/test_folder.h"
 #include "kv/durable_kv_store.h"
-#include "kv/test_folder.h"
 
 namespace rusm::kv {
 namespace {

@@ -7,9 +7,9 @@
 #include <thread>
 #include <vector>
 
+#include "base/test_folder.h"
 #include "durability/fault_vfs.h"
 #include "kv/durable_kv_store.h"
-#include "kv/test_folder.h"
 
 namespace rusm::kv {
 namespace {

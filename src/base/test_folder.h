@@ -7,18 +7,19 @@
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <string_view>
 #include <system_error>
 
 #include "base/assert.h"
 
-namespace rusm::kv {
+namespace rusm {
 
 // Threads: one.
 class TestFolder {
  public:
   TestFolder() : TestFolder(std::filesystem::temp_directory_path()) {}
   explicit TestFolder(const std::filesystem::path& in) {
-    std::string name = (in / "rusm-kv-XXXXXX").string();
+    std::string name = (in / "rusm-test-XXXXXX").string();
     RUSM_ASSERT(mkdtemp(name.data()) != nullptr, "no folder for the test");
     path_ = name;
   }
@@ -29,6 +30,8 @@ class TestFolder {
   TestFolder(const TestFolder&) = delete;
   TestFolder& operator=(const TestFolder&) = delete;
   const std::filesystem::path& path() const noexcept { return path_; }
+  // Of something in it.
+  std::string operator/(std::string_view name) const { return (path_ / name).string(); }
 
  private:
   std::filesystem::path path_;
@@ -49,4 +52,4 @@ inline void write_file(const std::filesystem::path& path, const std::string& byt
   std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
 }
 
-}  // namespace rusm::kv
+}  // namespace rusm
