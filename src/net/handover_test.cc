@@ -72,11 +72,8 @@ TEST(HandOver, WhatArrivesOnTheWayIsNotMissed) {
     runtime.send(first, otp::Message::local(std::move(connection)));
     return true;
   };
-  std::promise<Address> where;
-  auto there = where.get_future();
-  ListenOptions options{.address = kAnyPort, .on_listening = [&](const Address& at) { where.set_value(at); }};
-  node.runtime.spawn(listen, &node.transport, std::move(options), StartConnection(serve));
-  const Address address = there.get();
+  Address address;
+  listen_on(node.runtime, node.transport, serve, &address);
   const auto come = [](Self& self, TcpTransport* transport, Address to, int bytes) -> Routine {
     Result<Connection> connection = co_await connect(self, *transport, to, kNever);
     if (connection) self.runtime().spawn(drip, std::move(*connection), bytes);
@@ -106,12 +103,8 @@ TEST(HandOver, EveryConnectIsAnswered) {
   TcpNode node(4);
   tally.rounds_left = kTimes * kProcesses;
   auto done = tally.done.get_future();
-  std::promise<Address> where;
-  auto there = where.get_future();
-  ListenOptions options{.address = kAnyPort, .on_listening = [&](const Address& at) { where.set_value(at); }};
-  const auto close_it = [](otp::Runtime&, Connection) { return true; };
-  node.runtime.spawn(listen, &node.transport, std::move(options), StartConnection(close_it));
-  const Address address = there.get();
+  Address address;
+  listen_on(node.runtime, node.transport, [](otp::Runtime&, Connection) { return true; }, &address);
   for (int i = 0; i < kProcesses; ++i) node.runtime.spawn(connect_often, &node.transport, address, kTimes, &tally);
   EXPECT_EQ(done.wait_for(kPatience), std::future_status::ready) << tally.rounds_left << " were not answered";
   node.runtime.kill_all();

@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <atomic>
 #include <functional>
-#include <future>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -315,16 +314,6 @@ TEST(Listener, AnAddressThatIsTakenEndsItWithTheReason) {
 
 // ── Over sockets ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-otp::Pid listen_on(TcpNode& node, StartConnection body, Address* out, ListenOptions options = {}) {
-  std::promise<Address> where;
-  auto future = where.get_future();
-  options.address = kAnyPort;
-  options.on_listening = [&](const Address& address) { where.set_value(address); };
-  const otp::Pid pid = node.runtime.spawn(listen, &node.transport, options, std::move(body));
-  *out = future.get();
-  return pid;
-}
-
 struct Tally {
   std::atomic<int> good{0};
   std::atomic<int> bad{0};
@@ -373,7 +362,7 @@ TEST(Listener, HoldsThousandsOfConnections) {
   constexpr int kAtOnce = 2000;
   TcpNode node;
   Address there;
-  const otp::Pid listener = listen_on(node, each_connection(echo), &there);
+  const otp::Pid listener = listen_on(node.runtime, node.transport, each_connection(echo), &there);
   Tally tally;
   for (int i = 1; i <= kCount; ++i) {
     node.runtime.spawn(visit, &node.transport, there, &tally);
@@ -419,7 +408,7 @@ Routine visit_and_leave(Self& self, TcpTransport* transport, Address there, Tall
 TEST(Listener, WithoutDescriptorsItWaitsAndThenGoesOn) {
   TcpNode node;
   Address there;
-  const otp::Pid listener = listen_on(node, each_connection(echo), &there);
+  const otp::Pid listener = listen_on(node.runtime, node.transport, each_connection(echo), &there);
   Tally tally;
   const auto exhausted = [&] {
     ListenerStatus status;

@@ -182,15 +182,8 @@ class Lossy final : public Transport {
   }
 
  private:
-  class Lost final : public Stream {
+  class Lost final : public SilentStream {
    public:
-    void set_owner(otp::Pid) noexcept override {}
-    IoResult try_read(std::span<std::byte>) noexcept override { return {Io::kWouldBlock}; }
-    IoResult try_write(std::span<const std::span<const std::byte>>) noexcept override { return {Io::kWouldBlock}; }
-    void shutdown_write() noexcept override {}
-    void reset_on_close() noexcept override {}
-    PeerState peer_state() const noexcept override { return PeerState::kThere; }
-    const Address& peer() const noexcept override { return kHere; }
     Result<bool> established() noexcept override { return false; }
   };
   Transport& to_;

@@ -3,11 +3,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <future>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/log.h"
 #include "net/connection.h"
+#include "net/listener.h"
 #include "net/simulated_transport.h"
 #include "net/tcp.h"
 
@@ -48,6 +51,18 @@ struct TcpNode {
   TcpTransport transport{driver};
   otp::Runtime runtime;
 };
+
+// A listener on a port of its own, which is there when this returns; `out`: where.
+inline otp::Pid listen_on(otp::Runtime& runtime, Transport& transport, StartConnection body, Address* out,
+                          ListenOptions options = {}) {
+  std::promise<Address> where;
+  auto future = where.get_future();
+  options.address = kAnyPort;
+  options.on_listening = [&](const Address& address) { where.set_value(address); };
+  const otp::Pid pid = runtime.spawn(listen, &transport, std::move(options), std::move(body));
+  *out = future.get();
+  return pid;
+}
 
 // A stream on which nothing ever happens.
 class SilentStream : public Stream {

@@ -59,10 +59,9 @@ struct Peers : testing::Test {
     options.key_file = folder / "server.key";
     server = *TlsServer::load(std::move(options));
     transport = std::make_unique<TlsTransport>(node.transport, node.clock, TlsTransportParts{.server = server});
-    std::promise<Address> where;
-    const ListenOptions listening{.address = kAnyPort, .on_listening = [&](const Address& a) { where.set_value(a); }};
-    node.runtime.spawn(listen, transport.get(), listening, std::move(body));
-    return std::to_string(where.get_future().get().port());
+    Address there;
+    listen_on(node.runtime, *transport, std::move(body), &there);
+    return std::to_string(there.port());
   }
   // What a client of ours comes to that sends a line to `port` and reads one.
   std::string ask(std::uint16_t port, const std::string& line, TlsClientOptions options = {});
