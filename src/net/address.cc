@@ -3,8 +3,10 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
-#include <charconv>
 #include <cstring>
+#include <optional>
+
+#include "net/host_port.h"
 
 namespace rusm::net {
 
@@ -20,20 +22,15 @@ Result<Address> Address::parse(std::string_view text) {
   const auto wrong = [&] {
     return fail(ErrorCode::kInvalid, std::string(text), "expected an address such as 127.0.0.1:8080 or [::1]:8080");
   };
-  const std::size_t colon = text.rfind(':');
-  if (colon == std::string_view::npos) return wrong();
+  const std::optional<HostPort> split = split_host_port(text);
+  if (!split) return wrong();
   Address address;
-  const std::string_view digits = text.substr(colon + 1);
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), address.port_);
-  if (error != std::errc() || end != digits.data() + digits.size()) return wrong();
-  std::string host(text.substr(0, colon));
-  if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
-    host = host.substr(1, host.size() - 2);
-    address.ipv6_ = true;
-    if (inet_pton(AF_INET6, host.c_str(), address.ip_.data()) != 1) return wrong();
-  } else if (inet_pton(AF_INET, host.c_str(), address.ip_.data() + 12) != 1) {
-    return wrong();
-  }
+  address.port_ = split->port;
+  address.ipv6_ = split->in_brackets;
+  const std::string host(split->host);
+  const bool fine = address.ipv6_ ? inet_pton(AF_INET6, host.c_str(), address.ip_.data()) == 1
+                                  : inet_pton(AF_INET, host.c_str(), address.ip_.data() + 12) == 1;
+  if (!fine) return wrong();
   return address;
 }
 

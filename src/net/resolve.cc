@@ -5,12 +5,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <utility>
 
+#include "net/host_port.h"
 #include "otp/match.h"
 
 namespace rusm::net {
@@ -116,24 +117,11 @@ otp::Pid resolver(otp::Runtime& runtime) {
 }  // namespace
 
 Result<Endpoint> Endpoint::parse(std::string_view text) {
-  const auto wrong = [&] {
+  const std::optional<HostPort> split = split_host_port(text);
+  if (!split || split->host.size() > kHostBytesMax) {
     return fail(ErrorCode::kInvalid, std::string(text), "expected a host and a port, such as example.com:443");
-  };
-  const std::size_t colon = text.rfind(':');
-  if (colon == std::string_view::npos) return wrong();
-  Endpoint endpoint;
-  const std::string_view digits = text.substr(colon + 1);
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), endpoint.port);
-  if (error != std::errc() || end != digits.data() + digits.size()) return wrong();
-  std::string_view host = text.substr(0, colon);
-  if (host.starts_with('[') && host.ends_with(']')) {
-    host = host.substr(1, host.size() - 2);
-  } else if (host.contains(':')) {
-    return wrong();
   }
-  if (host.empty() || host.size() > kHostBytesMax) return wrong();
-  endpoint.host = host;
-  return endpoint;
+  return Endpoint{std::string(split->host), split->port};
 }
 
 std::string Endpoint::to_string() const {
