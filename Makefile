@@ -81,7 +81,7 @@ format: setup
 	@tools/setup.sh check
 	tools/lint.sh --fix
 
-soak_examples = RUSM_EXAMPLES=build/release/examples RUSM_EXAMPLE_SOURCES=examples/cpp
+soak_examples = PYTHONPATH=tests/python RUSM_EXAMPLES=build/release/examples RUSM_EXAMPLE_SOURCES=examples/cpp
 soak: build build/dev/build.ninja
 	cmake --build build/dev -j $(JOBS) --target rusm_sim rusm_sim_small rusm_kv_kill rusm_bank_test
 	build/dev/tests/sim/rusm_sim --seeds $(SOAK_SEEDS) --jobs $(JOBS)

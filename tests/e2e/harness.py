@@ -17,6 +17,8 @@ import threading
 import time
 import unittest
 
+import waiting
+
 BINARY = os.environ["RUSM_BINARY"]
 GUESTS = os.environ["RUSM_GUESTS"]
 # Long enough for a loaded machine under a sanitizer; a test that waits this long has failed.
@@ -30,15 +32,7 @@ def guest(name):
 
 
 def wait_until(condition, what, deadline_s=DEADLINE_S):
-    """The first true value of condition(); fails after the deadline."""
-    ends_at = time.monotonic() + deadline_s
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > ends_at:
-            raise AssertionError(f"not within {deadline_s} s: {what}")
-        time.sleep(0.01)  # between two looks; no test depends on its length
+    return waiting.wait_until(condition, what, deadline_s)
 
 
 class Log:

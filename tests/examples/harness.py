@@ -10,6 +10,8 @@ import threading
 import time
 import unittest
 
+import waiting
+
 EXAMPLES = os.environ["RUSM_EXAMPLES"]
 SOURCES = os.environ["RUSM_EXAMPLE_SOURCES"]
 # Long enough for a loaded machine under a sanitizer; a test that waits this long has failed.
@@ -37,15 +39,7 @@ def run(name, *arguments, deadline_s=DEADLINE_S):
 
 
 def wait_until(condition, what, deadline_s=DEADLINE_S):
-    """The first true value of condition(); fails after the deadline."""
-    ends_at = time.monotonic() + deadline_s
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > ends_at:
-            raise AssertionError(f"not within {deadline_s} s: {what}")
-        time.sleep(0.002)  # between two looks; no test depends on its length
+    return waiting.wait_until(condition, what, deadline_s)
 
 
 class Running:
