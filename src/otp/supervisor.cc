@@ -189,24 +189,30 @@ Task<> Supervisor::stop(Number number) {
 
 // In the reverse order of their start; of kSimpleOneForOne, which has no order, all at once.
 Task<> Supervisor::stop_all() {
-  if (is_dynamic()) {
-    Nanoseconds patience = 0;
-    for (auto& [number, child] : children_) {
-      if (!child.pid) continue;
-      child.state = ChildState::kStopping;
-      patience = std::max(patience, child.spec.shutdown);
-      self_.exit(child.pid, child.spec.shutdown == 0 ? Kind::kKill : Kind::kShutdown);
-    }
-    const Nanoseconds deadline = deadline_after(self_.runtime().clock().now(), patience);
-    while (alive_ > 0 && co_await take_next(deadline)) {
-    }
-    for (const auto& [pid, number] : by_pid_) self_.exit(pid, Kind::kKill);
-    while (alive_ > 0) co_await take_next();
-    co_return;
-  }
+  if (is_dynamic()) co_return co_await stop_at_once();
   std::vector<Number> numbers;
   for (const auto& [number, child] : children_) numbers.push_back(number);
   for (const Number number : std::views::reverse(numbers)) co_await stop(number);
+}
+
+// Each has its own time for it.
+Task<> Supervisor::stop_at_once() {
+  const Nanoseconds now = self_.runtime().clock().now();
+  std::vector<std::pair<Nanoseconds, Pid>> to_kill;  // when, if it still lives
+  for (auto& [number, child] : children_) {
+    if (!child.pid) continue;
+    child.state = ChildState::kStopping;
+    const Nanoseconds patience = child.spec.shutdown;
+    self_.exit(child.pid, patience == 0 ? Kind::kKill : Kind::kShutdown);
+    if (patience != 0 && patience != kNever) to_kill.emplace_back(deadline_after(now, patience), child.pid);
+  }
+  std::ranges::sort(to_kill, {}, [](const auto& one) { return one.first; });
+  for (const auto& [deadline, pid] : to_kill) {
+    while (by_pid_.contains(pid) && co_await take_next(deadline)) {
+    }
+    if (by_pid_.contains(pid)) self_.exit(pid, Kind::kKill);
+  }
+  while (alive_ > 0) co_await take_next();
 }
 
 // ── Restarts ─────────────────────────────────────────────────────────────────────────────────────────────────────────

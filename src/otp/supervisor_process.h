@@ -86,6 +86,7 @@ class Supervisor {
   // The child lives no more when it returns.
   Task<> stop(Number number);
   Task<> stop_all();
+  Task<> stop_at_once();
   Task<> start_first();
 
   Task<> handle_end(Ended ended);

@@ -1,0 +1,81 @@
+// V. Supervisors: dynamic children of several kinds.
+#include <string>
+#include <vector>
+
+#include "otp/supervisor.h"
+#include "spec/fixture.h"
+
+namespace rusm::otp::spec {
+namespace {
+
+using Kind = ExitReason::Kind;
+
+constexpr Nanoseconds kTick = kMillisecond;  // timers are late by less
+
+Routine obedient(Self& self) {
+  ready(self);
+  for (;;) (void)co_await receive(self);
+}
+
+Routine stubborn(Self& self) {
+  self.trap_exit(true);
+  ready(self);
+  for (;;) (void)co_await receive(self);
+}
+
+// Starts one child for each argument.
+Routine start_each(Self& self, Pid supervisor, std::vector<int> arguments, std::vector<Pid>* out) {
+  for (const int argument : arguments) {
+    const Result<Pid> started = co_await start_child(self, supervisor, Message::of(int{argument}));
+    EXPECT_TRUE(started.has_value());
+    out->push_back(started.value_or(Pid()));
+  }
+}
+
+void advance(World& w, Nanoseconds span) {
+  const Nanoseconds until = w.clock().now() + span;
+  w.run();
+  while (w.here().next_timer() <= until) {
+    w.clock().advance_to(w.here().next_timer());
+    w.run();
+  }
+  w.clock().advance_to(until);
+}
+
+// All were given the time of the most patient one, so that one of them could keep a supervisor from ever ending.
+TEST(V, Case4_DynamicChildrenAreKilledAfterTheirOwnTime) {
+  for_seeds(
+      On::kOneNode,
+      [](World& w) {
+        const auto dynamic = [](const Message& argument) {
+          const Nanoseconds patience[] = {kNever, kSecond, 2 * kSecond};
+          const int kind = *argument.get_if<int>();
+          ChildSpec spec = kind == 0 ? child("", obedient) : child("", stubborn);
+          spec.shutdown = patience[kind];
+          return spec;
+        };
+        const Pid supervisor =
+            w.here().spawn(supervise, SupervisorSpec{.strategy = Strategy::kSimpleOneForOne, .dynamic = dynamic});
+        std::vector<Pid> children;
+        w.here().spawn(start_each, supervisor, std::vector{2, 0, 1}, &children);
+        w.run();
+        ASSERT_EQ(children.size(), 3u);
+        w.here().exit(supervisor, Kind::kShutdown);
+        const auto alive = [&] {
+          std::string text;
+          for (const Pid child : children) text += w.here().is_alive(child) ? '+' : '-';
+          return text;
+        };
+        w.run();
+        EXPECT_EQ(alive(), "+-+");
+        advance(w, kSecond + kTick);
+        EXPECT_EQ(alive(), "+--");
+        EXPECT_TRUE(w.here().is_alive(supervisor));
+        advance(w, kSecond + kTick);
+        EXPECT_EQ(w.process_count(), 0u);
+      },
+      20);
+}
+
+}  // namespace
+}  // namespace rusm::otp::spec
