@@ -354,6 +354,7 @@ Task<bool> Supervisor::start_again(std::vector<Number> numbers) {
       }
       co_return false;
     }
+    if (is_dynamic() && at(number).declined) forget(number);
   }
   co_return true;
 }

@@ -23,6 +23,15 @@ Routine stubborn(Self& self) {
   for (;;) (void)co_await receive(self);
 }
 
+Routine declines_again(Self& self, int* starts) {
+  if (++*starts == 1) {
+    ready(self);
+    (void)co_await receive(self);
+    co_await end(self, ExitReason::other("enough"));
+  }
+  decline(self);
+}
+
 // Starts one child for each argument.
 Routine start_each(Self& self, Pid supervisor, std::vector<int> arguments, std::vector<Pid>* out) {
   for (const int argument : arguments) {
@@ -73,6 +82,39 @@ TEST(V, Case4_DynamicChildrenAreKilledAfterTheirOwnTime) {
         EXPECT_TRUE(w.here().is_alive(supervisor));
         advance(w, kSecond + kTick);
         EXPECT_EQ(w.process_count(), 0u);
+      },
+      20);
+}
+
+Routine ask_count(Self& self, Pid supervisor, ChildCounts* out) {
+  *out = *co_await count_children(self, supervisor);
+}
+
+// It was kept, although nobody could start or delete it.
+TEST(V, Case9_ADynamicChildThatDeclinesToStartAgainIsForgotten) {
+  for_seeds(
+      On::kOneNode,
+      [](World& w) {
+        int starts = 0;
+        const auto dynamic = [&starts](const Message&) {
+          ChildSpec spec = child("", declines_again, &starts);
+          spec.reports_ready = true;
+          return spec;
+        };
+        const Pid supervisor =
+            w.here().spawn(supervise, SupervisorSpec{.strategy = Strategy::kSimpleOneForOne, .dynamic = dynamic});
+        std::vector<Pid> children;
+        w.here().spawn(start_each, supervisor, std::vector{1}, &children);
+        w.run();
+        w.here().send(children.at(0), Message::of_text("end"));
+        w.run();
+        EXPECT_EQ(starts, 2);
+        ChildCounts counts{.specs = 1};
+        w.here().spawn(ask_count, supervisor, &counts);
+        w.run();
+        EXPECT_EQ(counts.specs, 0u);
+        w.here().exit(supervisor, Kind::kShutdown);
+        w.run_out();
       },
       20);
 }
