@@ -33,6 +33,7 @@ void Supervisor::lose(Child& child) {
   by_pid_.erase(child.pid);
   child.pid = Pid();
   child.state = ChildState::kStopped;
+  if (spec_.backoff) child.lived = self_.runtime().clock().now() - child.started;
   --alive_;
 }
 
@@ -282,7 +283,7 @@ Task<> Supervisor::handle_end(Ended ended) {
 
 Nanoseconds Supervisor::next_wait(Child& child) {
   const Backoff& backoff = *spec_.backoff;
-  const bool quiet = self_.runtime().clock().now() - child.started >= backoff.quiet;
+  const bool quiet = child.lived >= backoff.quiet;
   const double wait =
       child.wait == 0 || quiet ? static_cast<double>(backoff.first) : static_cast<double>(child.wait) * backoff.factor;
   child.wait = static_cast<Nanoseconds>(std::min(wait, static_cast<double>(backoff.max)));

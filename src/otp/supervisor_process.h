@@ -39,9 +39,10 @@ struct Child {
   std::uint64_t incarnation = 0;          // how often it was started
   std::optional<ExitReason> ended = {};   // while somebody waits for it
   std::optional<ExitReason> unseen = {};  // it ended by itself, and nobody has seen to that yet
-  Nanoseconds started = 0;
-  Nanoseconds wait = 0;           // of the last back-off
-  std::uint64_t wait_number = 0;  // a wait that was given up does not restart it
+  Nanoseconds started = 0;                // with a back-off only
+  Nanoseconds lived = 0;                  // the last time, of one that has ended
+  Nanoseconds wait = 0;                   // of the last back-off
+  std::uint64_t wait_number = 0;          // a wait that was given up does not restart it
 };
 
 struct Ended {

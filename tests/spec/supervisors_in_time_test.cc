@@ -1,5 +1,6 @@
-// V. Supervisors: dynamic children of several kinds.
+// V. Supervisors: dynamic children of several kinds, and what back-off counts.
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "otp/supervisor.h"
@@ -117,6 +118,46 @@ TEST(V, Case9_ADynamicChildThatDeclinesToStartAgainIsForgotten) {
         w.run_out();
       },
       20);
+}
+
+Routine terminate_one(Self& self, Pid supervisor, std::string id) {
+  EXPECT_TRUE(co_await terminate_child(self, supervisor, std::move(id)));
+}
+
+// What passes until its supervisor sees to its end is no part of its life.
+TEST(V, Case11_AQuietPeriodIsOneInWhichTheChildLived) {
+  World w(1, false);
+  ChildSpec slow = child("slow", stubborn);
+  slow.shutdown = 60 * kSecond;
+  ChildSpec restless = child("restless", obedient);
+  restless.name = "restless";
+  const Backoff backoff{.first = kSecond, .max = 8 * kSecond, .factor = 2, .jitter = 0, .quiet = 10 * kSecond};
+  const Pid supervisor =
+      w.here().spawn(supervise, SupervisorSpec{.restarts_max = 100, .backoff = backoff, .children = {slow, restless}});
+  w.run();
+  const auto crash = [&] {
+    w.here().exit(w.here().whereis("restless"), ExitReason::other("enough"));
+    w.run();
+    EXPECT_FALSE(w.here().whereis("restless"));
+  };
+  const auto is_back_after = [&](Nanoseconds span) {
+    advance(w, span - kSecond / 2);
+    EXPECT_FALSE(w.here().whereis("restless"));
+    advance(w, kSecond / 2 + kTick);
+    EXPECT_TRUE(w.here().whereis("restless"));
+  };
+  crash();
+  is_back_after(kSecond);
+  w.here().spawn(terminate_one, supervisor, std::string("slow"));
+  w.run();
+  crash();
+  is_back_after(60 * kSecond + 2 * kSecond);
+  advance(w, 10 * kSecond);
+  crash();
+  is_back_after(kSecond);
+  w.here().exit(supervisor, Kind::kShutdown);
+  w.run_out();
+  EXPECT_EQ(w.process_count(), 0u);
 }
 
 }  // namespace
