@@ -65,16 +65,16 @@ int explore_supervisors(std::uint64_t from, std::uint64_t count) {
   SupervisorRun sum;
   for (std::uint64_t seed = from; seed < from + count; ++seed) {
     const SupervisorRun run = run_supervisors(seed);
-    sum.supervisors += run.supervisors;
-    sum.deeds += run.deeds;
+    sum.add(run);
     if (run.problem.empty()) continue;
     std::printf("%s\nFAILED; repeat with: %s --supervisors --seed %llu\n", run.problem.c_str(), RUSM_SIM_PROGRAM,
                 static_cast<unsigned long long>(seed));
     return 1;
   }
-  std::printf("no contradiction: %llu worlds from %llu; %llu supervisors, %llu deeds\n",
+  std::printf("no contradiction: %llu worlds from %llu; %llu supervisors, %llu deeds, %llu answers\n",
               static_cast<unsigned long long>(count), static_cast<unsigned long long>(from),
-              static_cast<unsigned long long>(sum.supervisors), static_cast<unsigned long long>(sum.deeds));
+              static_cast<unsigned long long>(sum.supervisors), static_cast<unsigned long long>(sum.deeds),
+              static_cast<unsigned long long>(sum.answers));
   return 0;
 }
 

@@ -16,12 +16,14 @@ TEST(Supervisors, DoWhatTheModelDoes) {
   for (std::uint64_t seed = 1; seed <= kWorlds; ++seed) {
     const SupervisorRun run = run_supervisors(seed);
     ASSERT_EQ(run.problem, "") << "seed " << seed;
-    sum.supervisors += run.supervisors;
-    sum.deeds += run.deeds;
+    sum.add(run);
   }
   // The worlds are worth looking at.
   EXPECT_GT(sum.supervisors, 2 * kWorlds);
   EXPECT_GT(sum.deeds, 10 * kWorlds);
+  EXPECT_GT(sum.answers, 5 * kWorlds);
+  EXPECT_GT(sum.waits_shorter, kWorlds / 50);
+  EXPECT_GT(sum.waits_longer, kWorlds / 50);
 }
 
 }  // namespace

@@ -2,11 +2,13 @@
 
 #include <map>
 #include <memory>
-#include <set>
+#include <stdexcept>
+#include <string>
+#include <utility>
 #include <vector>
 
-#include "otp/match.h"
 #include "sim/supervisor_model.h"
+#include "sim/supervisor_watcher.h"
 #include "spec/fixture.h"
 
 namespace rusm::otp::sim {
@@ -27,89 +29,18 @@ struct Fate {
   ExitReason reason = {};
 };
 
-struct Tree;
-
-// One supervisor's spec and what is under it.
+// One supervisor's spec, and what is under it.
 struct Tree {
   SupervisorSpec spec;
-  std::map<std::string, std::unique_ptr<Tree>> under;  // children that are supervisors themselves
-};
-
-// Watches the node, and writes each supervisor's life.
-class Watcher final : public EventHook {
- public:
-  bool traces_arrivals() const noexcept override { return true; }
-  void on_arrival(Pid to, const Envelope& envelope) noexcept override {
-    if (const auto found = lives.find(to); found != lives.end()) note_input(found->second, envelope);
-    if (const auto order = parents.find(to); order != parents.end()) note_order(order->second, to, envelope);
-    if (envelope.kind == EnvelopeKind::kReply) note_answer(to, envelope);
-  }
-  void on_exit(Pid pid, const ExitReason& reason, std::string_view) noexcept override {
-    const auto found = lives.find(pid);
-    if (found != lives.end()) found->second.deeds.push_back({.what = Deed::What::kEnd, .reason = reason});
-  }
-
-  World* world = nullptr;
-  std::map<Pid, Life> lives;
-  std::map<Pid, const Tree*> trees;
-  std::map<Pid, Pid> parents;  // of children: their supervisors
-  std::map<Pid, Pid> clients;  // who asks: whom
-
- private:
-  void note_input(Life& life, const Envelope& envelope) {
-    Input input{.at = world->clock().now(), .deeds_before = life.deeds.size(), .from = envelope.from};
-    const auto parent = parents.find(envelope.from);
-    switch (envelope.kind) {
-      case EnvelopeKind::kDown:
-        input.reason = envelope.reason();
-        break;
-      case EnvelopeKind::kExit:
-      case EnvelopeKind::kLinkExit:
-        if (envelope.reason().kind() == Kind::kKill) life.kill_reached_it = true;
-        // Ends of children come as links' EXIT too, and mean nothing.
-        if (parent != parents.end() && &lives.at(parent->second) == &life) return;
-        input.what = Input::What::kOrderToStop;
-        input.reason = envelope.reason();
-        break;
-      case EnvelopeKind::kValue:
-        if (envelope.type == &kPayloadType<detail::ChildStarted>) {
-          const auto& started = *reinterpret_cast<const detail::ChildStarted*>(envelope.payload());
-          input.what = started.declined ? Input::What::kDeclined : Input::What::kReady;
-          input.from = started.child;
-        } else if (envelope.type == &kPayloadType<detail::OrderRequest>) {
-          input.what = Input::What::kRequest;
-          input.request = *reinterpret_cast<const detail::OrderRequest*>(envelope.payload());
-        } else {
-          return;
-        }
-        break;
-      default:
-        return;
-    }
-    life.inputs.push_back(std::move(input));
-  }
-
-  void note_order(Pid supervisor, Pid child, const Envelope& envelope) {
-    if (envelope.kind != EnvelopeKind::kExit || envelope.from != supervisor) return;
-    std::vector<Deed>& deeds = lives.at(supervisor).deeds;
-    // Its last orders may arrive after its end.
-    if (!deeds.empty() && deeds.back().what == Deed::What::kEnd) return;
-    const bool kill = envelope.reason().kind() == Kind::kKill;
-    deeds.push_back({.what = kill ? Deed::What::kKill : Deed::What::kStop, .child = child});
-  }
-
-  void note_answer(Pid client, const Envelope& envelope) {
-    const auto asked = clients.find(client);
-    if (asked == clients.end() || envelope.type != &kPayloadType<detail::Answer>) return;
-    const auto& answer = *reinterpret_cast<const detail::Answer*>(envelope.payload());
-    lives.at(asked->second).answers.emplace_back(answer.error ? rusm::name_of(answer.error->first) : "fine");
-  }
+  std::vector<std::unique_ptr<Tree>> under;  // of children that are supervisors themselves
 };
 
 struct Families {
   World& world;
-  Watcher& watcher;
-  std::uint64_t starts = 0;
+  SupervisorWatcher& watcher;
+  std::map<Pid, const Tree*> trees = {};  // of each supervisor
+  Tree more = {};                         // under it: of children that were asked for
+  std::uint64_t wanted = 0;               // dynamic children
 
   std::uint64_t below(std::uint64_t n) { return world.random().below(n); }
   bool one_in(std::uint64_t n) { return below(n) == 0; }
@@ -185,78 +116,154 @@ struct Families {
   }
   static bool one_in_two(Nanoseconds n) { return (n / (10 * kMillisecond)) % 2 == 0; }
 
+  // ── Specs ──
+
   std::unique_ptr<Tree> draw_tree(int depth) {
     auto tree = std::make_unique<Tree>();
-    tree->spec.strategy = static_cast<Strategy>(below(3));
-    tree->spec.restarts_max = static_cast<std::uint32_t>(below(6));
-    tree->spec.window = static_cast<Nanoseconds>(1 + below(3)) * kSecond + 5 * kMillisecond;
-    const std::uint64_t children = 1 + below(4);
-    for (std::uint64_t i = 0; i < children; ++i) {
-      ChildSpec spec{.id = std::string(1, static_cast<char>('a' + i)), .start = {}};
-      spec.restart = static_cast<Restart>(one_in(2) ? 0 : below(3));
-      spec.shutdown = one_in(4) ? 0 : one_in(4) ? kNever : (1 + some_time(40)) + 5 * kMillisecond;
-      spec.reports_ready = one_in(2);
-      if (!one_in(3)) spec.start_timeout = some_time(40) + 5 * kMillisecond;
-      if (depth > 0 && one_in(3)) {
-        tree->under[spec.id] = draw_tree(depth - 1);
-        spec.shutdown = kNever;
-        spec.reports_ready = true;
-      } else if (spec.shutdown == kNever || spec.start_timeout == kNever) {
-        spec.shutdown = 1005 * kMillisecond;  // somebody has to end who ignores it
-        spec.start_timeout = 905 * kMillisecond;
-      }
-      tree->spec.children.push_back(std::move(spec));
+    SupervisorSpec& spec = tree->spec;
+    spec.strategy = static_cast<Strategy>(below(4));
+    spec.restarts_max = static_cast<std::uint32_t>(below(6));
+    spec.window = static_cast<Nanoseconds>(1 + below(3)) * kSecond + 5 * kMillisecond;
+    if (one_in(3)) spec.backoff = draw_backoff();
+    if (spec.strategy == Strategy::kSimpleOneForOne) {
+      spec.dynamic = dynamic_child_of;
+      return tree;
     }
-    for (ChildSpec& spec : tree->spec.children) spec.start = starter(*tree, spec.id);
+    const std::uint64_t children = 1 + below(4);
+    for (std::uint64_t i = 0; i < children; ++i) spec.children.push_back(draw_child(*tree, letter(i), depth));
     return tree;
   }
 
-  StartChild starter(Tree& tree, const std::string& id) {
-    const auto under = tree.under.find(id);
-    Tree* below_it = under == tree.under.end() ? nullptr : under->second.get();
-    return [this, id, below_it](Self& supervisor, SpawnOptions options) -> Result<Spawned> {
-      Life& life = watcher.lives.at(supervisor.pid());
-      ++starts;
-      if (one_in(25)) {
-        life.deeds.push_back({.what = Deed::What::kStart, .id = id});
-        return fail(ErrorCode::kIo, "disk", "is full");
-      }
+  Backoff draw_backoff() {
+    Backoff backoff;
+    backoff.first = 10 * kMillisecond + some_time(30);
+    backoff.max = backoff.first * static_cast<Nanoseconds>(1 + below(8));
+    backoff.factor = 1 + 0.5 * static_cast<double>(below(4));
+    backoff.jitter = 0.25 * static_cast<double>(below(3));
+    backoff.quiet = some_time(100) + 5 * kMillisecond;
+    return backoff;
+  }
+
+  static std::string letter(std::uint64_t i) { return std::string(1, static_cast<char>('a' + i)); }
+
+  ChildSpec draw_child(Tree& tree, const std::string& id, int depth) {
+    ChildSpec spec{.id = id, .start = {}};
+    spec.restart = static_cast<Restart>(one_in(2) ? 0 : below(3));
+    spec.shutdown = one_in(4) ? 0 : one_in(4) ? kNever : (1 + some_time(40)) + 5 * kMillisecond;
+    spec.reports_ready = one_in(2);
+    if (!one_in(3)) spec.start_timeout = some_time(40) + 5 * kMillisecond;
+    Tree* under = nullptr;
+    if (depth > 0 && one_in(3)) {
+      under = tree.under.emplace_back(draw_tree(depth - 1)).get();
+      spec.shutdown = kNever;
+      spec.start_timeout = kNever;
+      spec.reports_ready = true;
+    } else if (spec.shutdown == kNever || spec.start_timeout == kNever) {
+      spec.shutdown = 1005 * kMillisecond;  // somebody has to end who ignores it
+      spec.start_timeout = 905 * kMillisecond;
+    }
+    spec.start = starter(id, under);
+    return spec;
+  }
+
+  // Fails now and then.
+  StartChild starter(const std::string& name, const Tree* under) {
+    return [this, name, under](Self& supervisor, SpawnOptions options) -> Result<Spawned> {
       Spawned spawned;
-      if (below_it != nullptr) {
-        spawned = supervisor.runtime().spawn_from(supervisor, std::move(options), supervise, below_it->spec);
-        adopt(spawned.pid, *below_it);
-      } else {
-        spawned = supervisor.runtime().spawn_from(supervisor, std::move(options), worker, draw());
+      if (!one_in(25)) {
+        Runtime& runtime = supervisor.runtime();
+        spawned = under == nullptr ? runtime.spawn_from(supervisor, std::move(options), worker, draw())
+                                   : runtime.spawn_from(supervisor, std::move(options), supervise, under->spec);
+        if (under != nullptr) adopt(spawned.pid, *under);
       }
-      watcher.parents[spawned.pid] = supervisor.pid();
-      watcher.lives.at(supervisor.pid()).deeds.push_back({.what = Deed::What::kStart, .id = id, .child = spawned.pid});
+      watcher.note_start(supervisor.pid(), name, spawned.pid);
+      if (!spawned.pid) return fail(ErrorCode::kIo, "disk", "is full");
       return spawned;
     };
   }
 
-  void adopt(Pid supervisor, const Tree& tree) {
-    watcher.lives[supervisor].began = world.clock().now();
-    watcher.trees[supervisor] = &tree;
+  static ChildSpec dynamic_child_of(const Message& argument) {
+    const Wanted* wanted = argument.get_if<Wanted>();
+    if (wanted == nullptr) throw std::invalid_argument("of such an argument nothing is made");
+    ChildSpec spec = wanted->spec;
+    spec.id.clear();
+    return spec;
   }
 
-  // Somebody who is there at that moment; empty when nobody is.
+  void adopt(Pid supervisor, const Tree& tree) {
+    watcher.note_supervisor(supervisor);
+    trees[supervisor] = &tree;
+  }
+
+  // ── Requests ──
+
+  static Routine asks(Self& self, Pid supervisor, Request request) {
+    switch (request.what) {
+      case Request::What::kStart: {
+        Message argument = request.spec.start ? Message::local(Wanted{request.spec}) : Message::of_text("nonsense");
+        request.dynamic ? (void)co_await start_child(self, supervisor, std::move(argument))
+                        : (void)co_await start_child(self, supervisor, std::move(request.spec));
+        break;
+      }
+      case Request::What::kTerminate:
+        request.pid ? (void)co_await terminate_child(self, supervisor, request.pid)
+                    : (void)co_await terminate_child(self, supervisor, request.id);
+        break;
+      case Request::What::kRestart:
+        (void)co_await restart_child(self, supervisor, request.id);
+        break;
+      case Request::What::kDelete:
+        (void)co_await delete_child(self, supervisor, request.id);
+        break;
+      case Request::What::kWhich:
+        (void)co_await which_children(self, supervisor);
+        break;
+      case Request::What::kCount:
+        (void)co_await count_children(self, supervisor);
+        break;
+    }
+  }
+
+  Request draw_request(Pid supervisor) {
+    const bool simple = trees.at(supervisor)->spec.strategy == Strategy::kSimpleOneForOne;
+    Request request{.what = static_cast<Request::What>(below(6)), .id = letter(below(6))};
+    if (simple && one_in(2)) request.what = Request::What::kStart;
+    if (request.what == Request::What::kStart) {
+      request.dynamic = simple != one_in(20);
+      const std::string name = simple ? "#" + std::to_string(++wanted) : request.id;
+      request.spec = draw_child(more, name, 1);
+      if (one_in(15)) request.spec.start = nullptr;
+      if (!simple && one_in(15)) request.spec.shutdown = -1;
+    }
+    if (request.what == Request::What::kTerminate && (simple || one_in(3))) request.pid = some_child_of(supervisor);
+    return request;
+  }
+
+  // Mostly one that lives.
+  Pid some_child_of(Pid supervisor) {
+    std::vector<Pid> children;
+    for (const auto& [child, parent] : watcher.parents()) {
+      if (parent == supervisor && (world.here().is_alive(child) || one_in(8))) children.push_back(child);
+    }
+    return children.empty() ? Pid() : children[below(children.size())];
+  }
+
+  void ask(Pid supervisor) {
+    const Pid client = world.here().spawn(asks, supervisor, draw_request(supervisor));
+    watcher.note_client(client, supervisor);
+  }
+
+  // ── Who is there ──
+
+  // Empty when nobody is.
   Pid anybody() {
     const std::vector<Pid> all = world.here().processes();
     return all.empty() ? Pid() : all[below(all.size())];
   }
-
-  static Routine asks(Self& self, Pid supervisor, detail::OrderRequest request) {
-    (void)co_await call(self, supervisor, Message::of(std::move(request)), kNever);
-  }
-  // One request at a time, as the answers of several would not arrive in their order.
-  void ask(Pid supervisor) {
-    for (const auto& [client, asked] : watcher.clients) {
-      if (asked == supervisor && world.here().is_alive(client)) return;
-    }
-    detail::OrderRequest request{.order = static_cast<detail::Order>(below(3)), .id = {}, .pid = {}};
-    request.id = std::string(1, static_cast<char>('a' + below(5)));
-    const Pid client = world.here().spawn(asks, supervisor, std::move(request));
-    watcher.clients[client] = supervisor;
+  Pid any_supervisor() {
+    std::vector<Pid> all = world.here().processes();
+    std::erase_if(all, [&](Pid pid) { return !watcher.is_supervisor(pid); });
+    return all.empty() ? Pid() : all[below(all.size())];
   }
 };
 
@@ -277,10 +284,12 @@ void disturb(Families& families, Pid root, int times) {
   World& world = families.world;
   for (int i = 0; i < times && world.here().is_alive(root); ++i) {
     pass(world, families.some_time(60) + kMillisecond);
+    const Pid asked = families.any_supervisor();
+    for (std::uint64_t requests = asked ? families.below(4) : 0; requests > 0; --requests) families.ask(asked);
     const Pid victim = families.anybody();
-    if (families.one_in(2) && families.watcher.lives.contains(victim)) families.ask(victim);
-    if (families.one_in(3) || families.watcher.clients.contains(victim)) continue;
-    if (families.one_in(3) && !families.watcher.lives.contains(victim)) {
+    if (families.one_in(3) || families.watcher.is_client(victim)) continue;
+    const bool is_supervisor = families.watcher.is_supervisor(victim);
+    if (families.one_in(3) && !is_supervisor) {
       world.here().exit(victim, families.one_in(2) ? ExitReason(Kind::kKill) : families.some_reason());
     } else if (families.one_in(8) && victim != root) {
       world.here().exit(victim, Kind::kKill);
@@ -293,7 +302,7 @@ void disturb(Families& families, Pid root, int times) {
 }  // namespace
 
 SupervisorRun run_supervisors(std::uint64_t seed) {
-  Watcher watcher;
+  SupervisorWatcher watcher;
   World world(seed, false, &watcher);
   watcher.world = &world;
   Families families{world, watcher};
@@ -304,16 +313,19 @@ SupervisorRun run_supervisors(std::uint64_t seed) {
         return supervise(self, top->spec);
       },
       &families, tree.get());
-  disturb(families, root, 12);
+  disturb(families, root, 16);
   world.here().exit(root, Kind::kShutdown);
   world.run_out();
 
-  SupervisorRun run{.problem = {}, .supervisors = watcher.lives.size()};
-  for (const auto& [pid, life] : watcher.lives) {
+  SupervisorRun run{.supervisors = watcher.lives().size()};
+  for (const auto& [pid, life] : watcher.lives()) {
+    const Verdict verdict = judge(families.trees.at(pid)->spec, life);
     run.deeds += life.deeds.size();
-    const std::string wrong = judge(watcher.trees.at(pid)->spec, life);
-    if (wrong.empty()) continue;
-    run.problem = "supervisor " + pid.to_string() + ": " + wrong + "\n  what reached it:";
+    run.answers += life.answers.size();
+    run.waits_shorter += verdict.waits_shorter;
+    run.waits_longer += verdict.waits_longer;
+    if (verdict.problem.empty()) continue;
+    run.problem = "supervisor " + pid.to_string() + ": " + verdict.problem + "\n  what reached it:";
     for (const Input& input : life.inputs) run.problem += "\n    " + to_string(input);
     run.problem += "\n  what it did:";
     for (const Deed& deed : life.deeds) run.problem += "\n    " + to_string(deed);
