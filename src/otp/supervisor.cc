@@ -107,6 +107,7 @@ ChildSpec Supervisor::call_dynamic(const Message& argument) {
 
 // Makes its process. What went wrong, or nothing.
 std::optional<ExitReason> Supervisor::launch(Number number, Child& child) {
+  child.to_run = false;
   SpawnOptions options;
   options.label = child.spec.id;
   options.name = child.spec.name;
@@ -166,6 +167,7 @@ Task<std::optional<ExitReason>> Supervisor::wait_until_started(Number number) {
 
 Task<> Supervisor::stop(Number number) {
   Child& child = at(number);
+  child.to_run = false;
   if (child.state == ChildState::kWaiting) {
     child.state = ChildState::kStopped;
     ++child.wait_number;
@@ -294,6 +296,10 @@ Nanoseconds Supervisor::next_wait(Child& child) {
 Task<> Supervisor::restart(Number number) {
   if (!note_restart()) co_return;
   if (!spec_.backoff) co_return co_await restart_now(number);
+  restart_later(number);
+}
+
+void Supervisor::restart_later(Number number) {
   Child& child = at(number);
   child.state = ChildState::kWaiting;
   ++waiting_;
@@ -316,7 +322,7 @@ Task<> Supervisor::restart_now(Number number) {
     std::vector<Number> again;
     for (const Number other : std::views::reverse(affected)) {
       const Child& child = at(other);
-      const bool ran = child.pid || other == number || child.state == ChildState::kWaiting ||
+      const bool ran = child.pid || other == number || child.state == ChildState::kWaiting || child.to_run ||
                        (child.unseen && starts_again(child, *child.unseen));
       co_await stop(other);
       if (stop_) co_return;
@@ -327,8 +333,9 @@ Task<> Supervisor::restart_now(Number number) {
       }
     }
     std::ranges::reverse(again);
-    if (co_await start_again(std::move(again)) || stop_ || !children_.contains(number)) co_return;
-    if (!note_restart()) co_return;
+    const std::optional<Number> failed = co_await start_again(std::move(again));
+    if (!failed || stop_ || !note_restart()) co_return;
+    if (spec_.backoff) co_return restart_later(*failed);
     co_await look_up();
     if (stop_ || !children_.contains(number)) co_return;
   }
@@ -340,24 +347,24 @@ Task<> Supervisor::look_up() {
   while (std::optional<Message> message = self_.try_receive()) take(std::move(*message));
 }
 
-// False when one could not be started; it and those after it are then stopped.
-Task<bool> Supervisor::start_again(std::vector<Number> numbers) {
+// Who could not be started, if anybody; it and those after it are then stopped, and to run with the next attempt.
+Task<std::optional<Supervisor::Number>> Supervisor::start_again(std::vector<Number> numbers) {
   for (const Number number : numbers) {
     const std::optional<ExitReason> failure = co_await start(number);
-    if (stop_) co_return true;
+    if (stop_) co_return std::nullopt;
     if (failure) {
       report("could not be started again", at(number), *failure);
-      // It and those after it are to run: marked as such for the next attempt.
+      at(number).lived = 0;
       for (const Number later : numbers) {
         if (later < number) continue;
-        at(later).state = ChildState::kWaiting;
-        ++waiting_;
+        at(later).to_run = true;
+        at(later).unseen.reset();
       }
-      co_return false;
+      co_return number;
     }
     if (is_dynamic() && at(number).declined) forget(number);
   }
-  co_return true;
+  co_return std::nullopt;
 }
 
 void Supervisor::report(std::string_view what, const Child& child, const ExitReason& reason) {

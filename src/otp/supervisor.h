@@ -63,7 +63,8 @@ struct ChildSpec {
   std::string name = {};               // registered; see SpawnOptions
 };
 
-// How long to wait before a child is started again. Not in OTP.
+// How long to wait before a child is started again, also when that has failed; what is to start with it waits as well.
+// Not in OTP.
 struct Backoff {
   Nanoseconds first = 100 * kMillisecond;
   Nanoseconds max = 30 * kSecond;

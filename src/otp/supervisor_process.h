@@ -39,6 +39,7 @@ struct Child {
   std::uint64_t incarnation = 0;          // how often it was started
   std::optional<ExitReason> ended = {};   // while somebody waits for it
   std::optional<ExitReason> unseen = {};  // it ended by itself, and nobody has seen to that yet
+  bool to_run = false;                    // with one that could not be started again
   Nanoseconds started = 0;                // with a back-off only
   Nanoseconds lived = 0;                  // the last time, of one that has ended
   Nanoseconds wait = 0;                   // of the last back-off
@@ -94,9 +95,10 @@ class Supervisor {
   enum class Alone : std::uint8_t { kNotAlone, kDone, kFailed };
   Alone restart_alone(const Ended& ended);
   Task<> restart(Number number);
+  void restart_later(Number number);
   Task<> restart_now(Number number);
   Task<> look_up();
-  Task<bool> start_again(std::vector<Number> numbers);
+  Task<std::optional<Number>> start_again(std::vector<Number> numbers);
   std::vector<Number> affected_by(Number number) const;
   static bool starts_again(const Child& child, const ExitReason& reason);
   void note_end(Number number, Child& child, ExitReason reason);

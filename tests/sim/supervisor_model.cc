@@ -34,7 +34,7 @@ struct Child {
   std::uint64_t number = 0;  // in the order in which children came
   Pid pid = {};
   bool declined = false;
-  bool to_run = false;  // it could not be started again, and is to be
+  bool to_run = false;  // with one that could not be started again
   Nanoseconds started = 0;
   Nanoseconds lived = 0;          // its last process
   std::optional<Wait> wait = {};  // now
@@ -83,9 +83,8 @@ class Reference {
     return is_simple() ? children_.end()
                        : std::ranges::find_if(children_, [&](const Child& child) { return child.spec.id == id; });
   }
-  static bool waits(const Child& child) { return child.wait || child.to_run; }
   static void end_wait(Child& child) {
-    if (waits(child)) ++child.wait_number;
+    if (child.wait) ++child.wait_number;
     child.wait.reset();
     child.to_run = false;
   }
@@ -151,7 +150,7 @@ class Reference {
 
   // Nothing: it went well, or it has to stop.
   std::optional<ExitReason> start(Child& child) {
-    child.declined = false;
+    child.declined = child.to_run = false;
     std::erase_if(ended_, [&](const auto& ended) { return ended.first == &child; });
     child.pid = record_.has_started(child.spec.id);
     if (!child.pid) return ExitReason::crashed("start", "");
@@ -232,7 +231,7 @@ class Reference {
   }
 
   void handle_end(Child& child, const ExitReason& reason) {
-    if (child.pid || waits(child)) return;
+    if (child.pid || child.wait || child.to_run) return;
     if (starts_again(child, reason)) {
       if (too_many_restarts()) return;
       if (spec_.backoff) {
@@ -289,7 +288,7 @@ class Reference {
     for (;;) {
       std::vector<Child*> again;
       for (Child* one : std::views::reverse(affected_by(child))) {
-        const bool runs = one == &child || one->pid || waits(*one) || has_pending_end(*one);
+        const bool runs = one == &child || one->pid || one->wait || one->to_run || has_pending_end(*one);
         stop(*one);
         if (stop_) return;
         if (one != &child && one->spec.restart == Restart::kTemporary) {
@@ -299,25 +298,28 @@ class Reference {
         }
       }
       std::ranges::reverse(again);
-      if (start_again(again) || stop_) return;
-      if (too_many_restarts()) return;
+      Child* failed = start_again(again);
+      if (failed == nullptr || stop_ || too_many_restarts()) return;
+      if (spec_.backoff) return begin_wait(*failed, *spec_.backoff);
       look();
       if (stop_) return;
     }
   }
 
-  // False when one could not be started; it and those after it are to run still.
-  bool start_again(const std::vector<Child*>& again) {
+  // Who could not be started, if anybody; it and those after it are to run with the next attempt.
+  Child* start_again(const std::vector<Child*>& again) {
     for (auto one = again.begin(); one != again.end(); ++one) {
       const std::optional<ExitReason> failure = start(**one);
-      if (stop_) return true;
+      if (stop_) return nullptr;
       if (failure) {
+        Child* failed = *one;
+        failed->lived = 0;
         for (; one != again.end(); ++one) (*one)->to_run = true;
-        return false;
+        return failed;
       }
       if (is_simple() && (*one)->declined) forget(*one);
     }
-    return true;
+    return nullptr;
   }
 
   // ── Requests ──
@@ -354,7 +356,7 @@ class Reference {
   }
 
   void handle_order(Request::What order, Child& child, Pid client) {
-    const bool stopped = !child.pid && !waits(child);
+    const bool stopped = !child.pid && !child.wait;
     if (order == Request::What::kTerminate) {
       stop(child);
       answer(client, "fine");
@@ -374,9 +376,9 @@ class Reference {
   std::vector<ChildInfo> which() const {
     std::vector<ChildInfo> infos;
     for (const Child& child : children_) {
-      const ChildState state = child.pid      ? ChildState::kRunning
-                               : waits(child) ? ChildState::kWaiting
-                                              : ChildState::kStopped;
+      const ChildState state = child.pid    ? ChildState::kRunning
+                               : child.wait ? ChildState::kWaiting
+                                            : ChildState::kStopped;
       infos.push_back({.id = is_simple() ? std::string() : child.spec.id,
                        .pid = child.pid,
                        .state = state,
@@ -387,7 +389,7 @@ class Reference {
 
   ChildCounts count() const {
     const auto active = std::ranges::count_if(children_, [](const Child& child) { return bool(child.pid); });
-    const auto waiting = std::ranges::count_if(children_, waits);
+    const auto waiting = std::ranges::count_if(children_, [](const Child& child) { return bool(child.wait); });
     return {.specs = children_.size(),
             .active = static_cast<std::uint64_t>(active),
             .waiting = static_cast<std::uint64_t>(waiting)};

@@ -10,6 +10,7 @@ namespace rusm::otp::spec {
 namespace {
 
 using Kind = ExitReason::Kind;
+using testing::ElementsAre;
 
 constexpr Nanoseconds kTick = kMillisecond;  // timers are late by less
 
@@ -158,6 +159,46 @@ TEST(V, Case11_AQuietPeriodIsOneInWhichTheChildLived) {
   w.here().exit(supervisor, Kind::kShutdown);
   w.run_out();
   EXPECT_EQ(w.process_count(), 0u);
+}
+
+// Notes in which second it starts; its second, third and fourth start fail.
+Routine starts_now_and_then(Self& self, std::vector<Nanoseconds>* starts) {
+  starts->push_back(self.runtime().clock().now() / kSecond);
+  if (starts->size() > 1 && starts->size() < 5) co_await end(self, ExitReason::other("no disk"));
+  ready(self);
+  for (;;) (void)co_await receive(self);
+}
+
+Routine counts_its_starts(Self& self, int* starts) {
+  ++*starts;
+  for (;;) (void)co_await receive(self);
+}
+
+// Attempts followed each other at once, and used up all restarts.
+TEST(V, Case11_WhoCannotBeStartedAgainWaitsLongerEachTime) {
+  for (const Strategy strategy : {Strategy::kOneForOne, Strategy::kOneForAll, Strategy::kRestForOne}) {
+    World w(1, false);
+    std::vector<Nanoseconds> starts;
+    int others = 0;
+    ChildSpec flaky = child("flaky", starts_now_and_then, &starts);
+    flaky.reports_ready = true;
+    flaky.name = "flaky";
+    const ChildSpec other = child("other", counts_its_starts, &others);
+    const Backoff backoff{.first = kSecond, .max = 8 * kSecond, .factor = 2, .jitter = 0};
+    const Pid supervisor = w.here().spawn(
+        supervise,
+        SupervisorSpec{.strategy = strategy, .restarts_max = 4, .backoff = backoff, .children = {flaky, other}});
+    w.run();
+    const Nanoseconds began = starts.at(0);
+    w.here().exit(w.here().whereis("flaky"), ExitReason::other("enough"));
+    advance(w, 20 * kSecond);
+    for (Nanoseconds& at : starts) at -= began;
+    EXPECT_THAT(starts, ElementsAre(0, 1, 3, 7, 15));
+    EXPECT_EQ(others, strategy == Strategy::kOneForOne ? 1 : 2) << "with it, once it is there";
+    EXPECT_TRUE(w.here().is_alive(supervisor));
+    w.here().exit(supervisor, Kind::kShutdown);
+    w.run_out();
+  }
 }
 
 }  // namespace
