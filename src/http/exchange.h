@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/clock.h"
 #include "http/headers.h"
@@ -60,6 +61,8 @@ class Exchange final : public otp::Attachment {
   bool respond(ResponseHead head) noexcept;
   // Says that there will be no response, and why. Loses against an earlier respond().
   bool fail(std::string text) noexcept;
+  // What follows the body; before response_body.finish(), after which the server reads it.
+  void set_trailers(HeaderList trailers) noexcept { trailers_ = std::move(trailers); }
 
   // ── Server ──
   // Before the handler is spawned.
@@ -68,6 +71,8 @@ class Exchange final : public otp::Attachment {
   const ResponseHead* response() const noexcept;
   // Why there is none, once the handler said so; null until then.
   const std::string* failure() const noexcept;
+  // Once response_body.ended().
+  const HeaderList& trailers() const noexcept { return trailers_; }
 
  private:
   enum class State : std::uint8_t { kOpen, kBusy, kResponded, kFailed };
@@ -77,6 +82,7 @@ class Exchange final : public otp::Attachment {
   std::atomic<State> state_{State::kOpen};
   ResponseHead response_;
   std::string failure_;
+  HeaderList trailers_;  // published by response_body.finish()
 };
 
 }  // namespace rusm::http

@@ -210,10 +210,16 @@ bool Connection::send_body() {
   char prefix[20];
   std::size_t prefix_bytes = 0;
   std::string_view suffix;
+  std::string trailers;  // with what comes before and after them
   if (plan_.framing == ResponseFraming::kChunked) {
     if (!data.empty())
       prefix_bytes = static_cast<std::size_t>(fmt::format_to(prefix, "{:x}\r\n", data.size()) - prefix);
     suffix = data.empty() ? (last ? "0\r\n\r\n" : "") : (last ? "\r\n0\r\n\r\n" : "\r\n");
+    if (last && exchange_->trailers().size() != 0) {
+      trailers = suffix.substr(0, suffix.size() - 2);
+      append_trailers(exchange_->trailers(), &trailers);
+      suffix = trailers.append("\r\n");
+    }
   }
   const std::array<std::span<const std::byte>, 4> pieces{std::as_bytes(std::span(out_).subspan(out_at_)),
                                                          std::as_bytes(std::span(prefix, prefix_bytes)), data,

@@ -187,6 +187,15 @@ void append_head(const http::ResponseHead& head, const ResponsePlan& plan, const
   out->append(extra).append("\r\n");
 }
 
+void append_trailers(const http::HeaderList& trailers, std::string* out) {
+  for (std::size_t i = 0; i < trailers.size(); ++i) {
+    const auto [name, value] = trailers[i];
+    const bool is_framing = is_connection_field(name) || http::equal_names(name, "content-length") ||
+                            http::equal_names(name, "trailer") || http::equal_names(name, "host");
+    if (!is_framing && http::is_valid_name(name) && http::is_valid_value(value)) append_line(name, value, out);
+  }
+}
+
 void append_answer(const OwnAnswer& answer, const ResponseContext& context, std::string_view date,
                    std::string_view extra, std::string* out) {
   std::string body = fmt::format("{} {}\n", answer.status, reason_phrase(answer.status));

@@ -50,6 +50,9 @@ std::string_view reason_phrase(std::uint16_t status) noexcept;
 void append_head(const http::ResponseHead& head, const ResponsePlan& plan, const ResponseContext& context,
                  std::string_view date, std::string_view extra, std::string* out);
 
+// Appends the lines that may follow a chunked body: none that is malformed or has to do with framing.
+void append_trailers(const http::HeaderList& trailers, std::string* out);
+
 // An answer of the server's own.
 struct OwnAnswer {
   std::uint16_t status = 500;

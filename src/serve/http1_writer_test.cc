@@ -93,6 +93,21 @@ TEST(Writer, AddsTheServersHeadersAndKeepsADateOfTheHandler) {
   EXPECT_EQ(text, "HTTP/1.1 299 \r\nDate: now\r\ncontent-length: 0\r\nx-frame-options: DENY\r\n\r\n");
 }
 
+TEST(Writer, TrailersThatCannotDoHarmAreWritten) {
+  http::HeaderList trailers;
+  for (const auto& [name, value] :
+       std::initializer_list<std::pair<const char*, const char*>>{{"x-sum", "5"},
+                                                                  {"Content-Length", "7"},
+                                                                  {"transfer-encoding", "x"},
+                                                                  {"bad name", "x"},
+                                                                  {"x", "a\r\nb: c"}}) {
+    trailers.add(name, value);
+  }
+  std::string out;
+  append_trailers(trailers, &out);
+  EXPECT_EQ(out, "x-sum: 5\r\n");
+}
+
 TEST(Writer, AnswersOfTheServerCarryTheirId) {
   std::string out;
   append_answer({.status = 503, .id = "ab12", .allow = {}, .retry_after_s = 1}, {}, kDate, "", &out);
