@@ -29,6 +29,8 @@ enum rusm_status
   RUSM_STATUS_SYSTEM = 4,
   // A defect of this library: it panicked and the panic was contained.
   RUSM_STATUS_PANIC = 5,
+  // Beyond a limit that was given.
+  RUSM_STATUS_LIMIT = 6,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -137,6 +139,29 @@ typedef uint32_t rusm_io;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+// What a rule speaks of.
+enum rusm_network_rule_kind
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Every name and every public address.
+  RUSM_NETWORK_RULE_KIND_PUBLIC = 0,
+  // One name.
+  RUSM_NETWORK_RULE_KIND_HOST = 1,
+  // Every name below one, but not that name itself.
+  RUSM_NETWORK_RULE_KIND_SUBDOMAINS = 2,
+  // The addresses that begin with the same bits.
+  RUSM_NETWORK_RULE_KIND_NETWORK = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum rusm_network_rule_kind rusm_network_rule_kind;
+#else
+typedef uint32_t rusm_network_rule_kind;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 // Where a guest's standard streams go.
 enum rusm_stdio
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -207,6 +232,18 @@ typedef struct rusm_bytes {
   uintptr_t len;
 } rusm_bytes;
 
+// What is compiled at most. Zero means zero.
+typedef struct rusm_compile_limits {
+  // Bytes of the component or module.
+  uint64_t wasm_bytes_max;
+  // Functions, over all modules of a component.
+  uint64_t functions_max;
+  // Bytes of the largest function's body.
+  uint64_t function_bytes_max;
+  // How long the caller waits.
+  uint64_t time_ms_max;
+} rusm_compile_limits;
+
 // What a component is and what each of its instances takes from the pool.
 typedef struct rusm_component_info {
   // False: a core module.
@@ -258,6 +295,10 @@ typedef struct rusm_engine_config {
   bool signals_based_traps;
   // Threads for file access and name look-ups.
   uint32_t blocking_threads_max;
+  // Threads for compiling.
+  uint32_t compile_threads_max;
+  // Keeps what a crashed guest leaves behind until `rusm_instance_core_dump` or the end of the instance.
+  bool core_dumps;
 } rusm_engine_config;
 
 typedef struct rusm_http_header {
@@ -296,6 +337,8 @@ typedef struct rusm_host {
   void (*http_respond_error)(void *context, struct rusm_bytes text);
   // Writes to the response body: a value of rusm_io.
   uint32_t (*http_write)(void *context, const uint8_t *data, uintptr_t len, uintptr_t *count);
+  // What follows the response body, at most once, right before `http_finish`.
+  void (*http_trailers)(void *context, const struct rusm_http_header *trailers, uintptr_t trailer_count);
   // The response body is complete (true) or broken off (false); exactly once after a successful `http_respond`,
   // except when the instance is dropped before.
   void (*http_finish)(void *context, bool complete);
@@ -311,6 +354,39 @@ typedef struct rusm_pool_usage {
   // Slots that keep the image of a component, ready for its next instance.
   uint64_t unused_warm_memories;
 } rusm_pool_usage;
+
+// What was refused so far, over all guests of an engine.
+typedef struct rusm_refusals {
+  // Connections, datagrams and listeners whose address is not allowed.
+  uint64_t addresses;
+  // Look-ups of names that are not allowed.
+  uint64_t names;
+  // Outgoing HTTP requests beyond `http_requests_max`.
+  uint64_t http_requests;
+} rusm_refusals;
+
+typedef struct rusm_network_rule {
+  // A value of rusm_network_rule_kind.
+  uint32_t kind;
+  // In lower case and without a dot at its end; for HOST and SUBDOMAINS.
+  struct rusm_bytes host;
+  // IPv6, or IPv4 as ::ffff:a.b.c.d; for NETWORK.
+  uint8_t address[16];
+  // How many bits of `address` count, of 128: 96 more than for IPv4 alone.
+  uint32_t prefix_bits;
+  uint16_t port_first;
+  uint16_t port_last;
+} rusm_network_rule;
+
+// What one capability says about the network.
+typedef struct rusm_network_policy {
+  // Where the guest may connect and send to.
+  const struct rusm_network_rule *reach;
+  uintptr_t reach_count;
+  // Which addresses of this machine it may listen on; NETWORK, or PUBLIC for all of them.
+  const struct rusm_network_rule *listen;
+  uintptr_t listen_count;
+} rusm_network_policy;
 
 typedef struct rusm_env {
   struct rusm_bytes name;
@@ -340,8 +416,14 @@ typedef struct rusm_grants_config {
   uint64_t random_bytes_max;
   // A value of rusm_stdio.
   uint32_t stdio;
-  // TCP, UDP and name look-ups without any filter.
-  bool network;
+  // What the guest may reach and where it may listen; it may do what all of these allow, and nothing without one.
+  const struct rusm_network_policy *network;
+  uintptr_t network_count;
+  // Outgoing HTTP requests under way at once, over all instances with these grants.
+  uint32_t http_requests_max;
+  // The longest that an outgoing HTTP request may wait for each of: its connection, the head of the response, the
+  // next piece of its body. A guest may choose less.
+  uint64_t http_timeout_ms_max;
   const struct rusm_bytes *args;
   uintptr_t arg_count;
   const struct rusm_env *env;
@@ -381,12 +463,14 @@ extern "C" {
 void rusm_buffer_free(struct rusm_buffer *buffer);
 
 // Validates and compiles a component or a core module, binary or text, into an artifact for `rusm_component_load`.
-// Takes long (milliseconds to seconds) and all cores. Threads: any.
+// Takes long (milliseconds to seconds) and happens on the engine's compiling threads, at low priority; the caller waits.
+// Fails with RUSM_STATUS_LIMIT beyond one of `limits`. Threads: any.
 //
 // # Safety
-// `engine` must be a live engine, `wasm` valid during the call, `artifact` writable, `error` null or writable.
+// `engine` must be a live engine, `wasm` and `limits` valid during the call, `artifact` writable, `error` null or writable.
 rusm_status rusm_compile(const struct rusm_engine *engine,
                          struct rusm_bytes wasm,
+                         const struct rusm_compile_limits *limits,
                          struct rusm_buffer *artifact,
                          struct rusm_buffer *error);
 
@@ -448,6 +532,12 @@ void rusm_engine_compat_hash(const struct rusm_engine *engine, uint8_t *out);
 // `engine` must be a live engine and `out` writable.
 void rusm_engine_pool_usage(const struct rusm_engine *engine, struct rusm_pool_usage *out);
 
+// What guests were refused so far. Threads: any.
+//
+// # Safety
+// `engine` must be a live engine and `out` writable.
+void rusm_engine_refusals(const struct rusm_engine *engine, struct rusm_refusals *out);
+
 // Prepares the calling thread for driving many instances of `engine`: the rest of its life each resume and drop is
 // cheaper. Undo with `rusm_thread_leave` before the thread ends. A thread that does without works, too.
 //
@@ -495,6 +585,17 @@ rusm_step rusm_instance_resume(struct rusm_instance *instance, const struct rusm
 // # Safety
 // `instance` must be live and `out` writable.
 bool rusm_instance_exit(struct rusm_instance *instance, struct rusm_exit *out);
+
+// Writes the core dump of a guest that crashed, before `rusm_instance_exit`: in the format of WebAssembly's tool
+// conventions, `name` in it as the program's name. False if there is none: the engine keeps none (`core_dumps`), the
+// guest did not crash, or its memories have more than `bytes_max` together. Threads: as resume.
+//
+// # Safety
+// `instance` must be live, `name` valid during the call, `out` writable.
+bool rusm_instance_core_dump(struct rusm_instance *instance,
+                             struct rusm_bytes name,
+                             uint64_t bytes_max,
+                             struct rusm_buffer *out);
 
 // Ends the instance wherever it is and frees it with all that it held; a suspended guest's host calls are unwound, so
 // callbacks may be called meanwhile. Threads: any, as resume. Null is allowed.

@@ -38,7 +38,12 @@ struct EngineConfig {
   std::uint64_t blocking_threads = 4;
   bool zero_stacks = false;
   bool code_cache = true;
-  std::string code_cache_dir;  // empty: the user's cache folder
+  std::string code_cache_dir;         // empty: the user's cache folder
+  std::uint64_t compile_threads = 0;  // 0: one for each core
+  std::uint64_t compile_seconds_max = 120;
+  std::uint64_t compile_function_kb_max = 4'096;
+  std::string core_dumps;  // a folder; empty: none
+  std::uint64_t core_dumps_max_mb = 256;
 };
 
 // One line of [serve.routes].
@@ -99,11 +104,20 @@ struct PreopenConfig {
 struct CapabilityConfig {
   std::string name = "sandboxed";
   std::string inherits = "sandboxed";
-  bool allow_network = false;
+  bool allow_network = false;        // any public address, beside what `network` names
+  std::vector<std::string> network;  // as wasm::NetworkRule reads them
+  std::vector<std::string> network_listen;
   bool allow_stdio = false;
   std::uint64_t max_memory_mb = 64;
   std::uint64_t max_cpu_ms = 10'000;  // 0: no limit
-  std::vector<std::string> env;       // NAME, or NAME=value
+  std::uint64_t max_time_ms = 0;      // 0: no limit
+  std::uint64_t max_table_elements = 20'000;
+  std::uint64_t max_handles = 4'096;
+  std::uint64_t max_log_kb = 64;
+  std::uint64_t max_log_kb_per_second = 16;
+  std::uint64_t max_http_requests = 64;
+  std::uint64_t http_timeout_ms = 120'000;
+  std::vector<std::string> env;  // NAME, or NAME=value
   std::vector<PreopenConfig> preopen;
 };
 

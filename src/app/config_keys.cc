@@ -57,6 +57,17 @@ constexpr std::array kEngineKeys = {
                       "Folder of the code cache, relative to rusm.toml, for this user alone (mode 0700); empty: "
                       "`$XDG_CACHE_HOME/rusm/code`, "
                       "else `~/.cache/rusm/code`."},
+    Key<EngineConfig>{"compile_threads", &EngineConfig::compile_threads,
+                      "Threads for compiling, at low priority; 0: one for each core.", 0, 512},
+    Key<EngineConfig>{"compile_seconds_max", &EngineConfig::compile_seconds_max,
+                      "How long compiling one component may take; then it is an error.", 1, 86'400},
+    Key<EngineConfig>{"compile_function_kb_max", &EngineConfig::compile_function_kb_max,
+                      "KiB of the largest function that is compiled.", 1, 7'000},
+    Key<EngineConfig>{"core_dumps", &EngineConfig::core_dumps,
+                      "Folder for the core dumps of crashed instances, relative to rusm.toml; empty: none are made. A "
+                      "dump holds the instance's whole memory."},
+    Key<EngineConfig>{"core_dumps_max_mb", &EngineConfig::core_dumps_max_mb,
+                      "MiB that all core dumps together may have; the oldest go first.", 1, 1u << 20},
 };
 
 constexpr std::array kServeKeys = {
@@ -122,7 +133,13 @@ constexpr std::array kCapabilityKeys = {
     Key<CapabilityConfig>{"inherits", &CapabilityConfig::inherits, "Where to start from; the other keys change it.", 0,
                           0, "sandboxed|network-client|trusted"},
     Key<CapabilityConfig>{"allow-network", &CapabilityConfig::allow_network,
-                          "TCP, UDP and name look-ups through `wasi:sockets`, to any address."},
+                          "Any public address and any name, through `wasi:sockets` and `wasi:http`."},
+    Key<CapabilityConfig>{
+        "network", &CapabilityConfig::network,
+        "Where it may connect and send to: `HOST`, `*.HOST`, `ADDRESS`, `NETWORK/BITS` or `*`, each with "
+        "`:PORT`, `:FIRST-LAST` or no port. See [capabilities.md](capabilities.md)."},
+    Key<CapabilityConfig>{"network-listen", &CapabilityConfig::network_listen,
+                          "Addresses of this machine that it may listen on: `127.0.0.1:8080`, `*:9000-9099`."},
     Key<CapabilityConfig>{
         "allow-stdio", &CapabilityConfig::allow_stdio,
         "Standard output and error go to the node's log, line by line; without it they vanish. Standard "
@@ -133,6 +150,25 @@ constexpr std::array kCapabilityKeys = {
     Key<CapabilityConfig>{"max-cpu-ms", &CapabilityConfig::max_cpu_ms,
                           "CPU time of one instance in ms; then it ends with the reason `limit`. 0: no limit.", 0,
                           kDayMs},
+    Key<CapabilityConfig>{"max-time-ms", &CapabilityConfig::max_time_ms,
+                          "Time on the clock of one instance in ms, from its first step; then it ends with the reason "
+                          "`limit`. 0: no limit.",
+                          0, 366 * kDayMs},
+    Key<CapabilityConfig>{"max-table-elements", &CapabilityConfig::max_table_elements,
+                          "Elements of all tables of one instance.", 0, 20'000},
+    Key<CapabilityConfig>{"max-handles", &CapabilityConfig::max_handles,
+                          "Streams, files, sockets and the like that one instance may have open.", 16, 1u << 20},
+    Key<CapabilityConfig>{"max-log-kb", &CapabilityConfig::max_log_kb,
+                          "KiB that one instance may write to the log at once; what is more is dropped.", 0, 1u << 20},
+    Key<CapabilityConfig>{"max-log-kb-per-second", &CapabilityConfig::max_log_kb_per_second,
+                          "How fast, in KiB each second, that room comes back.", 0, 1u << 20},
+    Key<CapabilityConfig>{"max-http-requests", &CapabilityConfig::max_http_requests,
+                          "Outgoing HTTP requests under way at once, over all instances of one component.", 0, 100'000},
+    Key<CapabilityConfig>{
+        "http-timeout-ms", &CapabilityConfig::http_timeout_ms,
+        "The longest that an outgoing request may wait for its connection, for the head of its response, "
+        "and for each next piece of the body.",
+        1, kDayMs},
     Key<CapabilityConfig>{
         "env", &CapabilityConfig::env,
         "Environment variables that the guest sees: `NAME` takes the value from the node's environment "

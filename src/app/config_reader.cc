@@ -14,6 +14,7 @@
 #include "app/listen_address.h"
 #include "http/headers.h"
 #include "serve/router.h"
+#include "wasm/network_policy.h"
 
 namespace rusm::app {
 namespace {
@@ -70,6 +71,7 @@ class Reader {
     read_single(root, "engine", engine_keys(), config_.engine);
     if (std::string& dir = config_.engine.code_cache_dir; !dir.empty())
       dir = (folder_ / dir).lexically_normal().string();
+    if (std::string& dir = config_.engine.core_dumps; !dir.empty()) dir = (folder_ / dir).lexically_normal().string();
     // Capabilities before components before routes: each names the one before.
     each_named(root, "capabilities",
                [this](const toml::key& key, const toml::table& table) { capability(key, table); });
@@ -235,6 +237,7 @@ class Reader {
     CapabilityConfig out = builtin_capability(inherits.value_or("sandboxed"));
     out.name = key.str();
     read_keys("capabilities", section, table, capability_keys(), out, {"preopen"});
+    network(section, table, &out);
     if (const toml::node* env = table.get("env")) {
       for (const std::string& entry : out.env) {
         if (is_env_name(std::string_view(entry).substr(0, entry.find('=')))) continue;
@@ -243,6 +246,31 @@ class Reader {
     }
     preopens(section, table, &out);
     config_.capabilities.push_back(std::move(out));
+  }
+
+  // A list narrows what is inherited, unless the whole network is asked for beside it.
+  void network(const std::string& section, const toml::table& table, CapabilityConfig* out) {
+    const toml::node* list = table.get("network");
+    const auto allowed = table["allow-network"].value<bool>();
+    if (list && allowed == false && !out->network.empty()) {
+      wrong(*list, fmt::format("{} has both a network list and allow-network = false: keep one of them", section));
+    }
+    if (list && !allowed) out->allow_network = false;
+    rules(section, "network", table, wasm::NetworkRule::parse);
+    rules(section, "network-listen", table, wasm::NetworkRule::parse_listen);
+  }
+
+  template <class Parse>
+  void rules(const std::string& section, std::string_view name, const toml::table& table, Parse parse) {
+    const auto* list = table[name].as_array();
+    if (!list) return;  // read_keys has said so
+    for (const toml::node& item : *list) {
+      const auto* text = item.as_string();
+      if (!text) continue;
+      if (const Result<wasm::NetworkRule> rule = parse(text->get()); !rule) {
+        wrong(item, fmt::format("{} {} {}: {}", section, name, rule.error().where, rule.error().text));
+      }
+    }
   }
 
   void preopens(const std::string& section, const toml::table& table, CapabilityConfig* out) {

@@ -174,6 +174,14 @@ const Mistake kMistakes[] = {
      "[capabilities.a] inherits = \"root\": expected one of: sandboxed, network-client, trusted"},
     {"EnvIsNoList", "[capabilities.a]\nenv = \"A\"\n", "[capabilities.a] env = \"A\": expected a list of texts"},
     {"EnvName", "[capabilities.a]\nenv = [\"1A\"]\n", "[capabilities.a] env \"1A\": expected NAME or NAME=value"},
+    {"NetworkRule", "[capabilities.a]\nnetwork = [\n  \"a:80\",\n  \"10.0.0.1/8\",\n]\n",
+     "rusm.toml:4: [capabilities.a] network \"10.0.0.1/8\": the address goes on beyond its 8 bits"},
+    {"NetworkListen", "[capabilities.a]\nnetwork-listen = [\"localhost:80\"]\n",
+     "rusm.toml:2: [capabilities.a] network-listen \"localhost:80\": a guest listens on an address"},
+    {"NetworkShape", "[capabilities.a]\nnetwork = \"a:80\"\n",
+     "[capabilities.a] network = \"a:80\": expected a list of texts"},
+    {"NetworkContradiction", "[capabilities.a]\nallow-network = false\nnetwork = [\"a:80\"]\n",
+     "[capabilities.a] has both a network list and allow-network = false"},
     {"PreopenShape", "[capabilities.a]\npreopen = [\"/data\"]\n",
      "[capabilities.a] preopen = \"/data\": expected a list of { host ="},
     {"PreopenKey", "[capabilities.a]\npreopen = [{ host = \"a\", guest = \"b\", readonly = true }]\n",
@@ -257,6 +265,32 @@ TEST(NearestTest, FindsMistypedNamesOnly) {
   EXPECT_EQ(nearest("max_conections", known), "max_connections");
   EXPECT_EQ(nearest("colour", known), "");
   EXPECT_EQ(nearest("", known), "");
+}
+
+TEST(ConfigTest, ANetworkListNarrowsWhatIsInherited) {
+  const Config config = good(R"(
+[engine]
+core_dumps = "cores"
+[capabilities.narrow]
+inherits = "network-client"
+network = ["api.example.com:443"]
+[capabilities.wide]
+inherits = "network-client"
+allow-network = true
+network = ["10.0.0.0/8:5432"]
+[capabilities.none]
+inherits = "trusted"
+network = []
+[capabilities.server]
+network-listen = ["127.0.0.1:8080"]
+)");
+  EXPECT_EQ(config.engine.core_dumps, "conf/cores");
+  EXPECT_FALSE(config.capability("narrow")->allow_network);
+  EXPECT_THAT(config.capability("narrow")->network, ElementsAre("api.example.com:443"));
+  EXPECT_TRUE(config.capability("wide")->allow_network);
+  EXPECT_FALSE(config.capability("none")->allow_network);
+  EXPECT_FALSE(config.capability("server")->allow_network);
+  EXPECT_THAT(config.capability("server")->network_listen, ElementsAre("127.0.0.1:8080"));
 }
 
 // docs/configuration.md has one section for each table and one row for each key, exactly as the key table says.

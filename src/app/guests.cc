@@ -13,14 +13,42 @@ namespace {
 constexpr std::uint64_t kMiB = 1u << 20;
 constexpr std::uint64_t kKiB = 1u << 10;
 
+// `texts` were read without mistakes.
+std::vector<wasm::NetworkRule> rules_of(const std::vector<std::string>& texts,
+                                        Result<wasm::NetworkRule> (*parse)(std::string_view)) {
+  std::vector<wasm::NetworkRule> rules;
+  for (const std::string& text : texts) {
+    if (Result<wasm::NetworkRule> rule = parse(text)) rules.push_back(std::move(*rule));
+  }
+  return rules;
+}
+
+wasm::NetworkPolicy network_of(const CapabilityConfig& config) {
+  wasm::NetworkPolicy policy{.reach = rules_of(config.network, wasm::NetworkRule::parse),
+                             .listen = rules_of(config.network_listen, wasm::NetworkRule::parse_listen)};
+  if (config.allow_network) policy.reach.insert(policy.reach.begin(), wasm::NetworkRule());
+  return policy;
+}
+
+Nanoseconds limit_of(std::uint64_t ms) {
+  return ms == 0 ? kNever : static_cast<Nanoseconds>(ms) * kMillisecond;
+}
+
 }  // namespace
 
 wasm::Capabilities to_capabilities(const CapabilityConfig& config, const Environment& environment, Log& log) {
   wasm::Capabilities capabilities;
   capabilities.memory_bytes_max = config.max_memory_mb * kMiB;
-  capabilities.cpu_max = config.max_cpu_ms == 0 ? kNever : static_cast<Nanoseconds>(config.max_cpu_ms) * kMillisecond;
+  capabilities.cpu_max = limit_of(config.max_cpu_ms);
+  capabilities.wall_max = limit_of(config.max_time_ms);
+  capabilities.table_elements_max = config.max_table_elements;
+  capabilities.resources_max = static_cast<std::uint32_t>(config.max_handles);
+  capabilities.log_bytes_max = config.max_log_kb * kKiB;
+  capabilities.log_bytes_per_second = config.max_log_kb_per_second * kKiB;
+  capabilities.http_requests_max = static_cast<std::uint32_t>(config.max_http_requests);
+  capabilities.http_timeout_max = limit_of(config.http_timeout_ms);
   capabilities.stdio = config.allow_stdio ? wasm::Stdio::kLog : wasm::Stdio::kNone;
-  capabilities.network = config.allow_network;
+  if (wasm::NetworkPolicy network = network_of(config); !network.empty()) capabilities.network = {std::move(network)};
   std::vector<std::string> missing;
   capabilities.env = environment.resolve(config.env, &missing);
   if (!missing.empty()) {
@@ -68,6 +96,11 @@ wasm::EngineOptions to_engine_options(const Config& config) {
   options.blocking_threads = static_cast<std::uint32_t>(config.engine.blocking_threads);
   options.workers = static_cast<unsigned>(config.node.workers);
   options.zero_stacks = config.engine.zero_stacks;
+  options.compile_threads = static_cast<std::uint32_t>(config.engine.compile_threads);
+  options.compile_time_max = static_cast<Nanoseconds>(config.engine.compile_seconds_max) * kSecond;
+  options.compile_function_bytes_max = config.engine.compile_function_kb_max * kKiB;
+  options.core_dumps_folder = config.engine.core_dumps;
+  options.core_dumps_bytes_max = config.engine.core_dumps_max_mb * kMiB;
   return options;
 }
 

@@ -22,7 +22,7 @@ class GuestsTest : public ::testing::Test {
 TEST_F(GuestsTest, SandboxedGrantsNothing) {
   const Environment environment([](std::string_view) { return std::optional<std::string>("value"); });
   const wasm::Capabilities sandboxed = to_capabilities(builtin_capability("sandboxed"), environment, log_);
-  EXPECT_FALSE(sandboxed.network);
+  EXPECT_THAT(sandboxed.network, IsEmpty());
   EXPECT_EQ(sandboxed.stdio, wasm::Stdio::kNone);
   EXPECT_THAT(sandboxed.env, IsEmpty());
   EXPECT_THAT(sandboxed.preopens, IsEmpty());
@@ -37,7 +37,7 @@ TEST_F(GuestsTest, GrantsWhatIsWritten) {
   config.env = {"TOKEN", "MODE=fast", "GONE"};
   config.preopen = {{.host = "data", .guest = "/data", .read_only = true}};
   const wasm::Capabilities capabilities = to_capabilities(config, environment, log_);
-  EXPECT_TRUE(capabilities.network);
+  EXPECT_THAT(capabilities.network, ElementsAre(wasm::NetworkPolicy{.reach = {wasm::NetworkRule()}, .listen = {}}));
   EXPECT_EQ(capabilities.stdio, wasm::Stdio::kLog);
   EXPECT_EQ(capabilities.cpu_max, kNever);
   EXPECT_THAT(capabilities.env, ElementsAre(Pair("TOKEN", "secret"), Pair("MODE", "fast")));
@@ -45,6 +45,28 @@ TEST_F(GuestsTest, GrantsWhatIsWritten) {
   EXPECT_TRUE(capabilities.preopens[0].read_only);
   log_.flush();
   EXPECT_THAT(log_text_, HasSubstr("variables=GONE"));
+}
+
+TEST_F(GuestsTest, LimitsOfTheFileAreThoseOfTheGuest) {
+  const Environment environment([](std::string_view) { return std::optional<std::string>(); });
+  const wasm::Capabilities defaults;
+  const wasm::Capabilities sandboxed = to_capabilities(builtin_capability("sandboxed"), environment, log_);
+  EXPECT_EQ(sandboxed.wall_max, defaults.wall_max);
+  EXPECT_EQ(sandboxed.table_elements_max, defaults.table_elements_max);
+  EXPECT_EQ(sandboxed.resources_max, defaults.resources_max);
+  EXPECT_EQ(sandboxed.log_bytes_max, defaults.log_bytes_max);
+  EXPECT_EQ(sandboxed.log_bytes_per_second, defaults.log_bytes_per_second);
+  EXPECT_EQ(sandboxed.http_requests_max, defaults.http_requests_max);
+  EXPECT_EQ(sandboxed.http_timeout_max, defaults.http_timeout_max);
+  CapabilityConfig config;
+  config.max_time_ms = 1500;
+  config.network = {"api.example.com:443"};
+  config.network_listen = {"127.0.0.1:80"};
+  const wasm::Capabilities capabilities = to_capabilities(config, environment, log_);
+  EXPECT_EQ(capabilities.wall_max, 1500 * kMillisecond);
+  ASSERT_EQ(capabilities.network.size(), 1u);
+  EXPECT_EQ(capabilities.network[0].reach[0].host, "api.example.com");
+  EXPECT_EQ(capabilities.network[0].listen[0].port_first, 80);
 }
 
 TEST_F(GuestsTest, TheEngineHoldsTheLargestMemoryInUse) {
@@ -67,6 +89,11 @@ TEST_F(GuestsTest, EngineDefaultsOfTheFileAreThoseOfTheEngine) {
   EXPECT_EQ(options.slice, defaults.slice);
   EXPECT_EQ(options.blocking_threads, defaults.blocking_threads);
   EXPECT_EQ(options.zero_stacks, defaults.zero_stacks);
+  EXPECT_EQ(options.compile_threads, defaults.compile_threads);
+  EXPECT_EQ(options.compile_time_max, defaults.compile_time_max);
+  EXPECT_EQ(options.compile_function_bytes_max, defaults.compile_function_bytes_max);
+  EXPECT_EQ(options.core_dumps_folder, defaults.core_dumps_folder);
+  EXPECT_EQ(options.core_dumps_bytes_max, defaults.core_dumps_bytes_max);
 }
 
 TEST_F(GuestsTest, CacheFolder) {

@@ -13,6 +13,9 @@ std::unexpected<Error> bridge_error(rusm_status status, std::string where, const
     case RUSM_STATUS_SYSTEM:
       code = ErrorCode::kUnavailable;
       break;
+    case RUSM_STATUS_LIMIT:
+      code = ErrorCode::kLimit;
+      break;
     case RUSM_STATUS_OK:
     case RUSM_STATUS_PANIC:
       break;

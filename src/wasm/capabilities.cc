@@ -1,6 +1,107 @@
 #include "wasm/capabilities.h"
 
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+
 namespace rusm::wasm {
+namespace {
+
+rusm_network_rule to_raw(const NetworkRule& rule) {
+  rusm_network_rule raw{};
+  switch (rule.kind) {
+    case NetworkRule::Kind::kPublic:
+      raw.kind = RUSM_NETWORK_RULE_KIND_PUBLIC;
+      break;
+    case NetworkRule::Kind::kHost:
+      raw.kind = RUSM_NETWORK_RULE_KIND_HOST;
+      break;
+    case NetworkRule::Kind::kSubdomains:
+      raw.kind = RUSM_NETWORK_RULE_KIND_SUBDOMAINS;
+      break;
+    case NetworkRule::Kind::kNetwork:
+      raw.kind = RUSM_NETWORK_RULE_KIND_NETWORK;
+      break;
+  }
+  raw.host = to_bytes(rule.host);
+  std::copy(rule.address.begin(), rule.address.end(), raw.address);
+  raw.prefix_bits = rule.prefix_bits;
+  raw.port_first = rule.port_first;
+  raw.port_last = rule.port_last;
+  return raw;
+}
+
+std::vector<rusm_network_rule> to_raw(const std::vector<NetworkRule>& rules) {
+  std::vector<rusm_network_rule> raw;
+  for (const NetworkRule& rule : rules) raw.push_back(to_raw(rule));
+  return raw;
+}
+
+// The folder without links and detours; as it is written if the system cannot tell.
+std::filesystem::path plain_path(const std::string& folder) {
+  std::error_code problem;
+  std::filesystem::path plain = std::filesystem::weakly_canonical(folder, problem);
+  if (problem) plain = std::filesystem::path(folder).lexically_normal();
+  return plain.has_filename() ? plain : plain.parent_path();
+}
+
+bool is_within(const std::filesystem::path& inner, const std::filesystem::path& outer) {
+  return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first == outer.end();
+}
+
+// The child's folder as far as the parent has it.
+std::optional<Preopen> intersect(const std::vector<Preopen>& parent, Preopen child) {
+  bool found = false;
+  bool may_write = false;
+  for (const Preopen& own : parent) {
+    if (!is_within(plain_path(child.host_path), plain_path(own.host_path))) continue;
+    found = true;
+    may_write |= !own.read_only;
+  }
+  if (!found) return std::nullopt;
+  child.read_only |= !may_write;
+  return child;
+}
+
+// Each policy once; none at all if either side has none.
+std::vector<NetworkPolicy> intersect(const std::vector<NetworkPolicy>& parent,
+                                     const std::vector<NetworkPolicy>& child) {
+  if (parent.empty() || child.empty()) return {};
+  std::vector<NetworkPolicy> both = parent;
+  for (const NetworkPolicy& policy : child) {
+    if (std::ranges::find(both, policy) == both.end()) both.push_back(policy);
+  }
+  return both;
+}
+
+}  // namespace
+
+Capabilities Capabilities::intersect(const Capabilities& parent, const Capabilities& child) {
+  Capabilities out;
+  out.memory_bytes_max = std::min(parent.memory_bytes_max, child.memory_bytes_max);
+  out.table_elements_max = std::min(parent.table_elements_max, child.table_elements_max);
+  out.cpu_max = std::min(parent.cpu_max, child.cpu_max);
+  out.wall_max = std::min(parent.wall_max, child.wall_max);
+  out.hostcall_bytes_max = std::min(parent.hostcall_bytes_max, child.hostcall_bytes_max);
+  out.resources_max = std::min(parent.resources_max, child.resources_max);
+  out.http_fields_bytes_max = std::min(parent.http_fields_bytes_max, child.http_fields_bytes_max);
+  out.random_bytes_max = std::min(parent.random_bytes_max, child.random_bytes_max);
+  out.log_bytes_max = std::min(parent.log_bytes_max, child.log_bytes_max);
+  out.log_bytes_per_second = std::min(parent.log_bytes_per_second, child.log_bytes_per_second);
+  out.http_requests_max = std::min(parent.http_requests_max, child.http_requests_max);
+  out.http_timeout_max = std::min(parent.http_timeout_max, child.http_timeout_max);
+  out.stdio = std::min(parent.stdio, child.stdio);
+  out.network = wasm::intersect(parent.network, child.network);
+  out.args = child.args;
+  for (const auto& variable : child.env) {
+    if (std::ranges::find(parent.env, variable) != parent.env.end()) out.env.push_back(variable);
+  }
+  for (const Preopen& folder : child.preopens) {
+    if (std::optional<Preopen> kept = wasm::intersect(parent.preopens, folder))
+      out.preopens.push_back(std::move(*kept));
+  }
+  return out;
+}
 
 Result<GrantsPtr> Capabilities::to_grants() const {
   std::vector<rusm_bytes> raw_args;
@@ -10,6 +111,14 @@ Result<GrantsPtr> Capabilities::to_grants() const {
   for (const auto& [name, value] : env) raw_env.push_back({to_bytes(name), to_bytes(value)});
   for (const Preopen& preopen : preopens) {
     raw_preopens.push_back({to_bytes(preopen.host_path), to_bytes(preopen.guest_path), preopen.read_only});
+  }
+  std::vector<std::vector<rusm_network_rule>> raw_rules;
+  std::vector<rusm_network_policy> raw_network;
+  raw_rules.reserve(2 * network.size());
+  for (const NetworkPolicy& policy : network) {
+    const std::vector<rusm_network_rule>& reach = raw_rules.emplace_back(to_raw(policy.reach));
+    const std::vector<rusm_network_rule>& listen = raw_rules.emplace_back(to_raw(policy.listen));
+    raw_network.push_back({reach.data(), reach.size(), listen.data(), listen.size()});
   }
   rusm_stdio raw_stdio = RUSM_STDIO_NONE;
   if (stdio == Stdio::kLog) raw_stdio = RUSM_STDIO_LOG;
@@ -22,7 +131,10 @@ Result<GrantsPtr> Capabilities::to_grants() const {
       .http_fields_bytes_max = http_fields_bytes_max,
       .random_bytes_max = random_bytes_max,
       .stdio = raw_stdio,
-      .network = network,
+      .network = raw_network.data(),
+      .network_count = raw_network.size(),
+      .http_requests_max = http_requests_max,
+      .http_timeout_ms_max = static_cast<std::uint64_t>(http_timeout_max / kMillisecond),
       .args = raw_args.data(),
       .arg_count = raw_args.size(),
       .env = raw_env.data(),

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "wasm/bridge.h"
+#include "wasm/network_policy.h"
 
 namespace rusm::wasm {
 
@@ -33,15 +34,24 @@ struct Capabilities {
   std::uint64_t hostcall_bytes_max = 16 << 20;  // copied out of the guest by one host call
   std::uint32_t resources_max = 4096;           // open streams, files, fields, …
   std::uint32_t http_fields_bytes_max = 128 << 10;
-  std::uint64_t random_bytes_max = 1 << 20;  // in one call
-  std::uint64_t log_bytes_max = 64 << 10;    // over the guest's life; the rest is dropped and said so
+  std::uint64_t random_bytes_max = 1 << 20;       // in one call
+  Nanoseconds wall_max = kNever;                  // from its first step to its end
+  std::uint64_t log_bytes_max = 64 << 10;         // at once; what is more is dropped and said so
+  std::uint64_t log_bytes_per_second = 16 << 10;  // how fast that room comes back
+  std::uint32_t http_requests_max = 64;           // outgoing and under way, over all its instances
+  Nanoseconds http_timeout_max = 120 * kSecond;   // of each phase of an outgoing request
 
   // ── Rights ──
   Stdio stdio = Stdio::kLog;
-  bool network = false;  // TCP, UDP and name look-ups, unfiltered
+  std::vector<NetworkPolicy> network;  // it may do what all of them allow; none: no network
   std::vector<std::string> args;
   std::vector<std::pair<std::string, std::string>> env;
   std::vector<Preopen> preopens;
+
+  // What both allow: the lesser of two limits, and of the child's rights those that the parent has, too. A folder
+  // within one of the parent's is kept, read-only if either says so; a variable is kept if the parent has it with the
+  // same value; arguments are the child's.
+  static Capabilities intersect(const Capabilities& parent, const Capabilities& child);
 
   // The same for the bridge. Errors: kInvalid for text that is not UTF-8.
   Result<GrantsPtr> to_grants() const;

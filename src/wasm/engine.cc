@@ -85,6 +85,8 @@ rusm_engine_config make_config(const EngineOptions& options, std::uint32_t core_
       .pagemap_scan = true,
       .signals_based_traps = kSignalTraps,
       .blocking_threads_max = options.blocking_threads,
+      .compile_threads_max = options.compile_threads,
+      .core_dumps = !options.core_dumps_folder.empty(),
   };
 }
 
@@ -119,6 +121,13 @@ Result<std::unique_ptr<Engine>> Engine::open(EngineOptions options, Log* log, Ma
             options.guests_max, options.guests_max * kMapsPerGuest + kMapsReserved, machine.map_count_max, by_maps));
   }
   if (options.workers == 0) options.workers = machine.cores;
+  if (options.compile_threads == 0) options.compile_threads = machine.cores;
+  std::unique_ptr<CoreDumps> core_dumps;
+  if (!options.core_dumps_folder.empty()) {
+    auto opened = CoreDumps::open(options.core_dumps_folder, options.core_dumps_bytes_max, log);
+    if (!opened) return std::unexpected(std::move(opened.error()));
+    core_dumps = std::move(*opened);
+  }
   options.memory_bytes_max = std::min(options.memory_bytes_max, reservation_bytes(options.guests_max));
   const std::uint32_t core_instances = options.guests_max * kCoreInstancesPerSlot;
   const std::uint32_t tables = options.guests_max * kTablesPerSlot;
@@ -134,15 +143,17 @@ Result<std::unique_ptr<Engine>> Engine::open(EngineOptions options, Log* log, Ma
                {"guests_by_max_map_count", std::to_string(by_maps)},
                {"memory_mib_max", std::to_string(options.memory_bytes_max >> 20)}});
   }
-  return std::unique_ptr<Engine>(new Engine(raw, options));
+  return std::unique_ptr<Engine>(new Engine(raw, std::move(options), std::move(core_dumps)));
 }
 
-Engine::Engine(rusm_engine* raw, EngineOptions options)
+Engine::Engine(rusm_engine* raw, EngineOptions options, std::unique_ptr<CoreDumps> core_dumps)
     : raw_(raw),
-      options_(options),
+      options_(std::move(options)),
       serial_(next_serial.fetch_add(1, std::memory_order_relaxed)),
-      slots_(std::make_unique<Slots>(options.guests_max, options.workers + 1)),
-      ticker_(std::make_unique<Ticker>(options.slice, options.workers, [raw] { rusm_engine_increment_epoch(raw); })) {}
+      core_dumps_(std::move(core_dumps)),
+      slots_(std::make_unique<Slots>(options_.guests_max, options_.workers + 1)),
+      ticker_(std::make_unique<Ticker>(options_.slice, options_.workers, [raw] { rusm_engine_increment_epoch(raw); })) {
+}
 
 Engine::~Engine() {
   ticker_.reset();
@@ -151,6 +162,16 @@ Engine::~Engine() {
     entered_serial = 0;
   }
   rusm_engine_free(raw_);
+}
+
+LimitsHit Engine::limits_hit() const noexcept {
+  LimitsHit hit = limits_.get();
+  rusm_refusals refusals;
+  rusm_engine_refusals(raw_, &refusals);
+  hit[Limit::kAddress] += refusals.addresses;
+  hit[Limit::kName] += refusals.names;
+  hit[Limit::kHttpRequests] += refusals.http_requests;
+  return hit;
 }
 
 std::array<std::byte, 32> Engine::compat_hash() const noexcept {

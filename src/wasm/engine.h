@@ -5,11 +5,14 @@
 
 #include <array>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "wasm/core_dumps.h"
+#include "wasm/limit_counts.h"
 #include "wasm/slots.h"
 #include "wasm/ticker.h"
 
@@ -33,6 +36,15 @@ struct EngineOptions {
   unsigned workers = 0;
   // Zeroes stacks between guests: no guest can read them, so this is defence in depth; costs a microsecond a spawn.
   bool zero_stacks = false;
+  // Threads for compiling, at low priority; 0: one for each core.
+  std::uint32_t compile_threads = 0;
+  // What is compiled at most: a file that would keep the compiler busy for too long is an error.
+  Nanoseconds compile_time_max = 120 * kSecond;
+  std::uint64_t compile_functions_max = 500'000;
+  std::uint64_t compile_function_bytes_max = 4 << 20;
+  // Where crashed guests' core dumps go, and how many bytes all of them may have; empty: there are none.
+  std::filesystem::path core_dumps_folder = {};
+  std::uint64_t core_dumps_bytes_max = 256 << 20;
 };
 
 // What the machine allows. Threads: a value.
@@ -60,6 +72,12 @@ class Engine {
 
   const rusm_engine* raw() const noexcept { return raw_; }
   const EngineOptions& options() const noexcept { return options_; }
+  // Null when there are to be none.
+  CoreDumps* core_dumps() const noexcept { return core_dumps_.get(); }
+  // For those who meet a limit.
+  LimitCounts& limits() noexcept { return limits_; }
+  // How often each limit was met by any guest.
+  LimitsHit limits_hit() const noexcept;
   Slots& slots() noexcept { return *slots_; }
   Ticker& ticker() noexcept { return *ticker_; }
   // Differs between engines that cannot share compiled code.
@@ -75,11 +93,13 @@ class Engine {
   static constexpr std::uint32_t kCoreInstancesPerSlot = 5;
   static constexpr std::uint32_t kTablesPerSlot = 3;
 
-  Engine(rusm_engine* raw, EngineOptions options);
+  Engine(rusm_engine* raw, EngineOptions options, std::unique_ptr<CoreDumps> core_dumps);
 
   rusm_engine* const raw_;
   const EngineOptions options_;
   const std::uint64_t serial_;  // unlike the address, never used again
+  LimitCounts limits_;
+  const std::unique_ptr<CoreDumps> core_dumps_;
   std::unique_ptr<Slots> slots_;
   std::unique_ptr<Ticker> ticker_;
 };

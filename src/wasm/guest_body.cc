@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <new>
 
@@ -9,14 +10,24 @@
 #include "otp/process.h"
 #include "otp/runtime.h"
 #include "wasm/bridge.h"
+#include "wasm/core_dumps.h"
 #include "wasm/engine.h"
 
 namespace rusm::wasm {
 namespace {
 
 constexpr std::size_t kLogLineBytesMax = 4096;
+constexpr const char* kTimeOver = "its time is over";
 // The header in which an HTTP guest finds the pid of its process; what a client sends under this name is dropped.
 constexpr std::string_view kPidHeader = "x-rusm-pid";
+// And those for what the route's pattern captured: x-rusm-param-NAME, and x-rusm-param-rest for "*".
+constexpr std::string_view kParamPrefix = "x-rusm-param-";
+constexpr std::string_view kRestParam = "rest";
+
+bool is_own_header(std::string_view name) {
+  return http::equal_names(name, kPidHeader) ||
+         (name.size() >= kParamPrefix.size() && http::equal_names(name.substr(0, kParamPrefix.size()), kParamPrefix));
+}
 
 std::string_view text_of(rusm_bytes bytes) {
   return {reinterpret_cast<const char*>(bytes.ptr), bytes.len};
@@ -27,33 +38,6 @@ std::string text_of(const rusm_buffer& buffer) {
 
 void wake(void* runtime, std::uint64_t pid) {
   static_cast<otp::Runtime*>(runtime)->wake(otp::Pid::from_raw(pid));
-}
-
-otp::ExitReason reason_of(const rusm_exit& exit) {
-  using otp::ExitReason;
-  switch (exit.kind) {
-    case RUSM_EXIT_KIND_NORMAL:
-      return {};
-    case RUSM_EXIT_KIND_EXIT_CODE:
-      return ExitReason::other(text_of(exit.text));
-    case RUSM_EXIT_KIND_TRAP:
-      return ExitReason::crashed("trap", text_of(exit.text), text_of(exit.backtrace));
-    case RUSM_EXIT_KIND_STACK_OVERFLOW:
-      return ExitReason::crashed("stack", text_of(exit.text), text_of(exit.backtrace));
-    case RUSM_EXIT_KIND_MEMORY_LIMIT:
-      return ExitReason::limit("memory", fmt::format("{} bytes, then: {}", exit.memory_bytes_peak, text_of(exit.text)),
-                               text_of(exit.backtrace));
-    case RUSM_EXIT_KIND_TABLE_LIMIT:
-      return ExitReason::limit("tables", text_of(exit.text), text_of(exit.backtrace));
-    case RUSM_EXIT_KIND_STOPPED:
-      return ExitReason::limit("cpu", "its CPU time is used up", text_of(exit.backtrace));
-    case RUSM_EXIT_KIND_NO_CAPACITY:
-      return ExitReason::limit("instances", text_of(exit.text));
-    case RUSM_EXIT_KIND_HOST_ERROR:
-    case RUSM_EXIT_KIND_PANIC:
-      break;
-  }
-  return ExitReason::crashed("host", text_of(exit.text), text_of(exit.backtrace));
 }
 
 }  // namespace
@@ -87,18 +71,25 @@ otp::Step GuestBody::resume(otp::Process& self, otp::Budget) noexcept {
     return otp::Step::kExit;
   }
   Engine& engine = program_.engine();
+  const Nanoseconds now = runtime_.clock().now();
   if (!pid_) {
     pid_ = self.pid();
+    ends_at_ = deadline_after(now, program_.capabilities().wall_max);
     if (web_) {
       web_->exchange->request_body.set_reader(pid_);
       web_->exchange->response_body.set_writer(pid_);
     }
   }
+  if (now >= ends_at_) {
+    engine.limits().count(Limit::kTime);
+    self.set_exit_reason(otp::ExitReason::limit("time", kTimeOver));
+    return otp::Step::kExit;
+  }
   engine.enter_thread();
   const unsigned worker = runtime_.current_worker();
   const rusm_waker waker = {.wake = wake, .context = &runtime_, .id = pid_.raw()};
   engine.ticker().enter(worker);
-  resumed_at_ = runtime_.clock().now();
+  resumed_at_ = now;
   const rusm_step step = rusm_instance_resume(instance_, &waker);
   cpu_used_ = cpu_used(runtime_.clock().now());
   engine.ticker().leave(worker);
@@ -106,6 +97,7 @@ otp::Step GuestBody::resume(otp::Process& self, otp::Budget) noexcept {
     case RUSM_STEP_BUDGET:
       return otp::Step::kYield;
     case RUSM_STEP_WAITING:
+      if (ends_at_ != kNever) self.wake_at(ends_at_);
       return otp::Step::kWaitSignals;
     case RUSM_STEP_DONE:
       break;
@@ -113,10 +105,43 @@ otp::Step GuestBody::resume(otp::Process& self, otp::Budget) noexcept {
   return end(self);
 }
 
+otp::ExitReason GuestBody::reason_of(const rusm_exit& exit) noexcept {
+  using otp::ExitReason;
+  switch (exit.kind) {
+    case RUSM_EXIT_KIND_NORMAL:
+      return {};
+    case RUSM_EXIT_KIND_EXIT_CODE:
+      return ExitReason::other(text_of(exit.text));
+    case RUSM_EXIT_KIND_TRAP:
+      return ExitReason::crashed("trap", text_of(exit.text) + core_dump_, text_of(exit.backtrace));
+    case RUSM_EXIT_KIND_STACK_OVERFLOW:
+      return ExitReason::crashed("stack", text_of(exit.text) + core_dump_, text_of(exit.backtrace));
+    case RUSM_EXIT_KIND_MEMORY_LIMIT:
+      return ExitReason::limit("memory", fmt::format("{} bytes, then: {}", exit.memory_bytes_peak, text_of(exit.text)),
+                               text_of(exit.backtrace));
+    case RUSM_EXIT_KIND_TABLE_LIMIT:
+      return ExitReason::limit("tables", text_of(exit.text), text_of(exit.backtrace));
+    case RUSM_EXIT_KIND_STOPPED:
+      if (runtime_.clock().now() >= ends_at_) return ExitReason::limit("time", kTimeOver, text_of(exit.backtrace));
+      return ExitReason::limit("cpu", "its CPU time is used up", text_of(exit.backtrace));
+    case RUSM_EXIT_KIND_NO_CAPACITY:
+      return ExitReason::limit("instances", text_of(exit.text));
+    case RUSM_EXIT_KIND_HOST_ERROR:
+    case RUSM_EXIT_KIND_PANIC:
+      break;
+  }
+  return ExitReason::crashed("host", text_of(exit.text) + core_dump_, text_of(exit.backtrace));
+}
+
 otp::Step GuestBody::end(otp::Process& self) noexcept {
+  dump_core();
   rusm_exit exit;
   if (rusm_instance_exit(instance_, &exit)) {
-    if (exit.kind != RUSM_EXIT_KIND_NORMAL) self.set_exit_reason(reason_of(exit));
+    if (exit.kind != RUSM_EXIT_KIND_NORMAL) {
+      otp::ExitReason reason = reason_of(exit);
+      program_.engine().limits().count(reason);
+      self.set_exit_reason(std::move(reason));
+    }
     if (status_ && (exit.kind == RUSM_EXIT_KIND_NORMAL || exit.kind == RUSM_EXIT_KIND_EXIT_CODE)) {
       status_->set_exit_code(exit.code);
     }
@@ -124,6 +149,17 @@ otp::Step GuestBody::end(otp::Process& self) noexcept {
   }
   settle_exchange();
   return otp::Step::kExit;
+}
+
+// A dump that is wanted is made here, while the guest's memory is still there, and written by another thread.
+void GuestBody::dump_core() noexcept {
+  CoreDumps* dumps = program_.engine().core_dumps();
+  if (dumps == nullptr) return;
+  Buffer dump;
+  const auto make = [&](std::uint64_t bytes_max) {
+    return rusm_instance_core_dump(instance_, to_bytes(program_.name()), bytes_max, dump.out());
+  };
+  core_dump_ = dumps->keep(program_.name(), pid_, make, dump);
 }
 
 void GuestBody::settle_exchange() noexcept {
@@ -135,25 +171,44 @@ void GuestBody::settle_exchange() noexcept {
 }
 
 rusm_tick GuestBody::on_tick() noexcept {
-  if (cpu_used(runtime_.clock().now()) > program_.capabilities().cpu_max) return RUSM_TICK_STOP;
+  const Nanoseconds now = runtime_.clock().now();
+  if (cpu_used(now) > program_.capabilities().cpu_max || now >= ends_at_) return RUSM_TICK_STOP;
   // Whether others wait or not: this worker's sockets and timers do.
   return RUSM_TICK_YIELD;
+}
+
+// Room comes back with time. Dropping is over when half of it is there again, so that it is not told for each line.
+void GuestBody::refill(Output& output) const noexcept {
+  const Capabilities& may = program_.capabilities();
+  const Nanoseconds now = runtime_.clock().now();
+  if (output.filled_at == kNever) {
+    output.room = may.log_bytes_max;
+  } else {
+    const double back = static_cast<double>(may.log_bytes_per_second) * static_cast<double>(now - output.filled_at) /
+                        static_cast<double>(kSecond);
+    if (back < 1) return;
+    const double room = std::min(static_cast<double>(output.room) + back, static_cast<double>(may.log_bytes_max));
+    output.room = static_cast<std::uint64_t>(room);
+  }
+  output.filled_at = now;
+  if (output.room >= may.log_bytes_max / 2) output.dropping = false;
 }
 
 void GuestBody::on_log(unsigned stream, std::string_view text) noexcept {
   Log* log = runtime_.log();
   if (log == nullptr || !log->wants(LogLevel::kInfo)) return;
   if (!output_) output_ = std::make_unique<Output>();
-  const std::uint64_t room = program_.capabilities().log_bytes_max - output_->bytes;
-  if (text.size() > room) {
-    text = text.substr(0, room);
-    if (!output_->dropped) {
-      output_->dropped = true;
-      log->warn("guest", "wrote more than it may; the rest is dropped",
+  refill(*output_);
+  if (text.size() > output_->room) {
+    text = text.substr(0, output_->room);
+    if (!output_->dropping) {
+      output_->dropping = true;
+      program_.engine().limits().count(Limit::kLog);
+      log->warn("guest", "writes more than it may; what is too much is dropped",
                 {{"pid", pid_.to_string()}, {"component", program_.name()}});
     }
   }
-  output_->bytes += text.size();
+  output_->room -= text.size();
   std::string& line = output_->lines[stream == 2 ? 1 : 0];
   while (!text.empty()) {
     const std::size_t end = text.find('\n');
@@ -179,11 +234,21 @@ bool GuestBody::on_head(rusm_http_head* head) noexcept {
   if (!web_) return false;
   const http::RequestHead& request = web_->exchange->request;
   web_->pid = pid_.to_string();
-  web_->headers.reserve(request.headers.size() + 1);
+  web_->headers.reserve(request.headers.size() + request.params.size() + 1);
   for (std::size_t i = 0; i < request.headers.size(); ++i) {
     const http::HeaderList::Header header = request.headers[i];
-    if (!http::equal_names(header.name, kPidHeader))
-      web_->headers.push_back({to_bytes(header.name), to_bytes(header.value)});
+    if (!is_own_header(header.name)) web_->headers.push_back({to_bytes(header.name), to_bytes(header.value)});
+  }
+  web_->param_names.reserve(request.params.size());  // their texts must not move
+  for (std::size_t i = 0; i < request.params.size(); ++i) {
+    const http::HeaderList::Header param = request.params[i];
+    // What was captured is foreign: it may hold what no header can.
+    if (!http::is_valid_value(param.value)) continue;
+    std::string name(kParamPrefix);
+    name += param.name == "*" ? kRestParam : param.name;
+    if (!http::is_valid_name(name)) continue;
+    web_->param_names.push_back(std::move(name));
+    web_->headers.push_back({to_bytes(web_->param_names.back()), to_bytes(param.value)});
   }
   web_->headers.push_back({to_bytes(kPidHeader), to_bytes(web_->pid)});
   head->method = to_bytes(request.method);
@@ -232,6 +297,12 @@ rusm_io GuestBody::on_write(std::span<const std::byte> data, std::size_t* count)
   return pipe.state() == otp::Pipe::State::kOpen ? RUSM_IO_WOULD_BLOCK : RUSM_IO_BROKEN;
 }
 
+void GuestBody::on_trailers(std::span<const rusm_http_header> trailers) noexcept {
+  http::HeaderList list;
+  for (const rusm_http_header& trailer : trailers) list.add(text_of(trailer.name), text_of(trailer.value));
+  web_->exchange->set_trailers(std::move(list));
+}
+
 void GuestBody::on_finish(bool complete) noexcept {
   web_->finished = true;
   if (complete) {
@@ -259,6 +330,8 @@ rusm_host GuestBody::host() noexcept {
                                rusm_bytes text) noexcept { of(context).on_respond_error(text_of(text)); },
       .http_write = [](void* context, const std::uint8_t* data, std::size_t len, std::size_t* count) noexcept
           -> std::uint32_t { return of(context).on_write({reinterpret_cast<const std::byte*>(data), len}, count); },
+      .http_trailers = [](void* context, const rusm_http_header* trailers,
+                          std::size_t count) noexcept { of(context).on_trailers({trailers, count}); },
       .http_finish = [](void* context, bool complete) noexcept { of(context).on_finish(complete); },
   };
 }

@@ -8,11 +8,13 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/memory.h"
 #include "http/exchange.h"
 #include "otp/body.h"
+#include "otp/exit_reason.h"
 #include "otp/pid.h"
 #include "wasm/program.h"
 
@@ -39,6 +41,7 @@ class CommandStatus final : public otp::Attachment {
 //   its stack is full                              crashed("stack")
 //   host function failed or panicked               crashed("host")
 //   memory, tables, CPU time, the engine's slots   limit("memory" | "tables" | "cpu" | "instances")
+//   its time on the clock is over                  limit("time")
 //
 // An HTTP guest answers through its Exchange. One that ends without an answer leaves it open: its exit reason, which
 // the server monitors, says why. One that ends in the middle of its response body aborts that.
@@ -59,13 +62,15 @@ class GuestBody final : public otp::Body {
  private:
   // What only some guests need.
   struct Output {
-    std::string lines[2];  // begun and not yet ended, of standard output and error
-    std::uint64_t bytes = 0;
-    bool dropped = false;
+    std::string lines[2];            // begun and not yet ended, of standard output and error
+    std::uint64_t room = 0;          // bytes that may be written now
+    Nanoseconds filled_at = kNever;  // when that was counted last; kNever: not yet
+    bool dropping = false;
   };
   struct Web {
     Ref<http::Exchange> exchange;
     std::string pid;
+    std::vector<std::string> param_names;
     boost::container::small_vector<rusm_http_header, 16> headers;
     bool finished = false;  // the response body, one way or the other
   };
@@ -74,6 +79,9 @@ class GuestBody final : public otp::Body {
 
   otp::Step end(otp::Process& self) noexcept;
   void settle_exchange() noexcept;
+  void refill(Output& output) const noexcept;
+  void dump_core() noexcept;
+  otp::ExitReason reason_of(const rusm_exit& exit) noexcept;
   Nanoseconds cpu_used(Nanoseconds now) const noexcept { return cpu_used_ + (now - resumed_at_); }
 
   static GuestBody& of(void* context) noexcept { return *static_cast<GuestBody*>(context); }
@@ -85,6 +93,7 @@ class GuestBody final : public otp::Body {
   rusm_io on_respond(std::uint16_t status, std::span<const rusm_http_header> headers) noexcept;
   void on_respond_error(std::string_view text) noexcept;
   rusm_io on_write(std::span<const std::byte> data, std::size_t* count) noexcept;
+  void on_trailers(std::span<const rusm_http_header> trailers) noexcept;
   void on_finish(bool complete) noexcept;
 
   Program& program_;
@@ -93,9 +102,11 @@ class GuestBody final : public otp::Body {
   otp::Pid pid_;  // from the first resume on
   Nanoseconds cpu_used_ = 0;
   Nanoseconds resumed_at_ = 0;
+  Nanoseconds ends_at_ = kNever;  // by the clock
   Ref<CommandStatus> status_;
   std::unique_ptr<Web> web_;
   std::unique_ptr<Output> output_;
+  std::string core_dump_;  // what the exit reason says of it
 };
 
 }  // namespace rusm::wasm

@@ -51,7 +51,14 @@ Result<ComponentPtr> component_of(Engine& engine, const CodeCache* cache, std::s
   }
   Buffer artifact;
   Buffer error;
-  const rusm_status status = rusm_compile(engine.raw(), to_bytes(wasm), artifact.out(), error.out());
+  const EngineOptions& options = engine.options();
+  const rusm_compile_limits limits = {
+      .wasm_bytes_max = Program::kFileBytesMax,
+      .functions_max = options.compile_functions_max,
+      .function_bytes_max = options.compile_function_bytes_max,
+      .time_ms_max = static_cast<std::uint64_t>(options.compile_time_max / kMillisecond),
+  };
+  const rusm_status status = rusm_compile(engine.raw(), to_bytes(wasm), &limits, artifact.out(), error.out());
   if (status != RUSM_STATUS_OK) return bridge_error(status, where, error);
   if (cache != nullptr) cache->put(*key, artifact.bytes());
   return load_artifact(engine, artifact.bytes(), where);

@@ -37,7 +37,8 @@ class Program {
 
   // Reads and compiles a file, or takes its code from `cache` (may be null). Takes as long as compiling takes.
   // Errors: kNotFound, kIo for the file; kInvalid for one that is not WebAssembly, has not this entry, imports what
-  // nobody offers, or takes more than the engine has; all with the file's name and what to do.
+  // nobody offers, or takes more than the engine has; kLimit for one that is too much to compile; all with the file's
+  // name and what to do.
   static Result<std::shared_ptr<Program>> load(Engine& engine, const CodeCache* cache,
                                                const std::filesystem::path& path, ProgramOptions options);
   // The same from bytes: a component or core module, binary or text.

@@ -116,6 +116,8 @@ pub enum rusm_status {
     SYSTEM = 4,
     /// A defect of this library: it panicked and the panic was contained.
     PANIC = 5,
+    /// Beyond a limit that was given.
+    LIMIT = 6,
 }
 
 /// An operating error on its way out: what kind, and a text that a user can act on.

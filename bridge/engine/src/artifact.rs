@@ -6,12 +6,14 @@
 #![allow(non_camel_case_types)]
 
 use crate::abi::{Failure, call, rusm_buffer, rusm_bytes, rusm_status};
+use crate::compile::{check_size, rusm_compile_limits};
 use crate::engine::rusm_engine;
 use std::borrow::Cow;
+use std::time::Duration;
 use wasmparser::{Instance, Parser, Payload};
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
-use wasmtime::{Module, ResourcesRequired};
+use wasmtime::{Engine, Module, ResourcesRequired};
 
 /// Changes with the layout of an artifact.
 pub const FORMAT: &[u8; 8] = b"RUSMART1";
@@ -127,16 +129,17 @@ fn core_instances(wasm: &[u8]) -> Result<u32, Failure> {
     Ok(count)
 }
 
-fn compile(engine: &rusm_engine, wasm: &[u8]) -> Result<Vec<u8>, Failure> {
+fn compile(engine: &Engine, wasm: &[u8], limits: &rusm_compile_limits) -> Result<Vec<u8>, Failure> {
     let wasm: Cow<'_, [u8]> = wat::parse_bytes(wasm).map_err(|error| invalid(format!("not WebAssembly: {error}")))?;
     let is_component = Parser::is_component(&wasm);
     if !is_component && !Parser::is_core_wasm(&wasm) {
         return Err(invalid("not WebAssembly: neither a component nor a core module"));
     }
+    check_size(&wasm, limits)?;
     let code = if is_component {
-        engine.wasmtime().precompile_component(&wasm)
+        engine.precompile_component(&wasm)
     } else {
-        engine.wasmtime().precompile_module(&wasm)
+        engine.precompile_module(&wasm)
     };
     let code = code.map_err(|error| invalid(format!("not valid WebAssembly: {error:#}")))?;
     let core_instances = if is_component { core_instances(&wasm)? } else { 1 };
@@ -181,14 +184,16 @@ unsafe fn load(engine: &'static rusm_engine, artifact: &[u8]) -> Result<rusm_com
 }
 
 /// Validates and compiles a component or a core module, binary or text, into an artifact for `rusm_component_load`.
-/// Takes long (milliseconds to seconds) and all cores. Threads: any.
+/// Takes long (milliseconds to seconds) and happens on the engine's compiling threads, at low priority; the caller waits.
+/// Fails with RUSM_STATUS_LIMIT beyond one of `limits`. Threads: any.
 ///
 /// # Safety
-/// `engine` must be a live engine, `wasm` valid during the call, `artifact` writable, `error` null or writable.
+/// `engine` must be a live engine, `wasm` and `limits` valid during the call, `artifact` writable, `error` null or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rusm_compile(
     engine: *const rusm_engine,
     wasm: rusm_bytes,
+    limits: *const rusm_compile_limits,
     artifact: *mut rusm_buffer,
     error: *mut rusm_buffer,
 ) -> rusm_status {
@@ -199,7 +204,20 @@ pub unsafe extern "C" fn rusm_compile(
             if artifact.is_null() {
                 return Err(Failure::null("artifact"));
             }
-            artifact.write(rusm_buffer::from_vec(compile(engine, wasm.as_slice())?));
+            if wasm.len as u64 > limits.as_ref().map_or(0, |limits| limits.wasm_bytes_max) {
+                return Err(Failure::new(
+                    rusm_status::LIMIT,
+                    format!("has {} bytes: too many to compile", wasm.len),
+                ));
+            }
+            let limits = *limits.as_ref().ok_or_else(|| Failure::null("limits"))?;
+            let wasm = wasm.as_slice().to_vec();
+            let compiling = engine.wasmtime().clone();
+            let time_max = Duration::from_millis(limits.time_ms_max);
+            let made = engine
+                .compiler()
+                .run(time_max, move || compile(&compiling, &wasm, &limits))?;
+            artifact.write(rusm_buffer::from_vec(made));
             Ok(())
         })
     }

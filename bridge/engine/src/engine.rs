@@ -3,15 +3,18 @@
 #![allow(non_camel_case_types)]
 
 use crate::abi::{Failure, call, rusm_buffer, rusm_status};
+use crate::compile::Compiler;
 use crate::guest::Guest;
 use crate::host::{HostTable, rusm_host};
 use crate::imports;
+use crate::network::{Refusals, rusm_refusals};
+use crate::outgoing::Tls;
 use std::cell::{Cell, RefCell};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
 use std::ptr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use tokio::runtime::{EnterGuard, Runtime};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
@@ -58,6 +61,10 @@ pub struct rusm_engine_config {
     pub signals_based_traps: bool,
     /// Threads for file access and name look-ups.
     pub blocking_threads_max: u32,
+    /// Threads for compiling.
+    pub compile_threads_max: u32,
+    /// Keeps what a crashed guest leaves behind until `rusm_instance_core_dump` or the end of the instance.
+    pub core_dumps: bool,
 }
 
 /// How much of the pool is in use.
@@ -78,6 +85,9 @@ pub struct rusm_engine {
     engine: Engine,
     host: HostTable,
     runtime: Runtime,
+    refusals: Arc<Refusals>,
+    tls: Arc<Tls>,
+    compiler: Compiler,
     component_linker: OnceLock<Result<wasmtime::component::Linker<Guest>, String>>,
     module_linker: OnceLock<Result<wasmtime::Linker<Guest>, String>>,
 }
@@ -112,6 +122,9 @@ impl rusm_engine {
             engine,
             host,
             runtime,
+            refusals: Arc::default(),
+            tls: Arc::default(),
+            compiler: Compiler::new(config.compile_threads_max),
             component_linker: OnceLock::new(),
             module_linker: OnceLock::new(),
         })
@@ -123,6 +136,18 @@ impl rusm_engine {
 
     pub fn host(&self) -> &HostTable {
         &self.host
+    }
+
+    pub fn refusals(&self) -> &Arc<Refusals> {
+        &self.refusals
+    }
+
+    pub fn compiler(&self) -> &Compiler {
+        &self.compiler
+    }
+
+    pub fn tls(&self) -> &Arc<Tls> {
+        &self.tls
     }
 
     pub fn component_linker(&self) -> Result<&wasmtime::component::Linker<Guest>, Failure> {
@@ -190,6 +215,7 @@ fn wasmtime_config(config: &rusm_engine_config) -> Result<Config, Failure> {
         .max_wasm_stack(size(config.wasm_stack_bytes_max, "wasm_stack_bytes_max")?)
         .async_stack_zeroing(config.stack_zeroing)
         .signals_based_traps(config.signals_based_traps)
+        .coredump_on_trap(config.core_dumps)
         .wasm_backtrace_details(WasmBacktraceDetails::Enable)
         .wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES_MAX));
     if config.pooling {
@@ -292,6 +318,16 @@ pub unsafe extern "C" fn rusm_engine_pool_usage(engine: *const rusm_engine, out:
     });
     // SAFETY: by contract.
     unsafe { out.write(usage) };
+}
+
+/// What guests were refused so far. Threads: any.
+///
+/// # Safety
+/// `engine` must be a live engine and `out` writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rusm_engine_refusals(engine: *const rusm_engine, out: *mut rusm_refusals) {
+    // SAFETY: by contract.
+    unsafe { out.write((*engine).refusals.get()) };
 }
 
 /// Prepares the calling thread for driving many instances of `engine`: the rest of its life each resume and drop is

@@ -5,7 +5,7 @@
 use crate::abi::{panic_text, rusm_buffer};
 use crate::guest::Guest;
 use std::any::Any;
-use wasmtime::{Error, PoolConcurrencyLimitError, Result, Trap, WasmBacktrace};
+use wasmtime::{Error, PoolConcurrencyLimitError, Result, Store, Trap, WasmBacktrace, WasmCoreDump};
 use wasmtime_wasi::I32Exit;
 
 /// Why a guest ended.
@@ -53,9 +53,34 @@ pub struct Ending {
     memory_bytes_peak: u64,
     error: Option<Error>,
     text: String,
+    /// The guest's memory as it was, for a core dump.
+    remains: Option<Box<Store<Guest>>>,
 }
 
 impl Ending {
+    /// As `of`, for a guest that ran. Its store lives on where a core dump may be wanted.
+    pub fn after(result: Result<i32>, store: Store<Guest>) -> Ending {
+        let mut ending = Ending::of(result, store.data());
+        let dump = |error: &Error| error.downcast_ref::<WasmCoreDump>().is_some();
+        if ending.error.as_ref().is_some_and(dump) {
+            ending.remains = Some(Box::new(store));
+        }
+        ending
+    }
+
+    /// The guest's memory, globals and stack in the format of WebAssembly's tool conventions, if its memories have at
+    /// most `bytes_max` together. Once.
+    pub fn core_dump(&mut self, name: &str, bytes_max: u64) -> Option<Vec<u8>> {
+        let mut store = self.remains.take()?;
+        let dump = self.error.as_ref()?.downcast_ref::<WasmCoreDump>()?;
+        let bytes: u64 = dump
+            .memories()
+            .iter()
+            .map(|memory| memory.data_size(&*store) as u64)
+            .sum();
+        (bytes <= bytes_max).then(|| dump.serialize(&mut *store, name))
+    }
+
     /// `result` is what the guest's entry returned: Ok(0), or a code.
     pub fn of(result: Result<i32>, guest: &Guest) -> Ending {
         let memory_bytes_peak = guest.limits.memory_bytes_peak();
@@ -74,6 +99,7 @@ impl Ending {
             memory_bytes_peak,
             error,
             text: String::new(),
+            remains: None,
         }
     }
 
@@ -84,6 +110,7 @@ impl Ending {
             memory_bytes_peak: 0,
             error: None,
             text: text.into(),
+            remains: None,
         }
     }
 
@@ -94,6 +121,7 @@ impl Ending {
             memory_bytes_peak: 0,
             error: None,
             text: panic_text(payload),
+            remains: None,
         }
     }
 
@@ -150,7 +178,9 @@ fn one_line(error: &Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
         let part = cause.to_string().replace('\n', " ");
-        if part.starts_with("error while executing at wasm backtrace:") || text.contains(&part) {
+        let is_report = part.starts_with("error while executing at wasm backtrace:")
+            || part.starts_with("wasm coredump generated while executing");
+        if is_report || text.contains(&part) {
             continue;
         }
         if !text.is_empty() {

@@ -4,8 +4,12 @@
 
 use crate::abi::{Failure, call, rusm_buffer, rusm_bytes, rusm_status};
 use crate::host::Host;
+use crate::network::{GuestNetwork, Network, Refusals, rusm_network_policy};
 use crate::stdio::LogStream;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
 
 /// Where a guest's standard streams go.
@@ -53,8 +57,14 @@ pub struct rusm_grants_config {
     pub random_bytes_max: u64,
     /// A value of rusm_stdio.
     pub stdio: u32,
-    /// TCP, UDP and name look-ups without any filter.
-    pub network: bool,
+    /// What the guest may reach and where it may listen; it may do what all of these allow, and nothing without one.
+    pub network: *const rusm_network_policy,
+    pub network_count: usize,
+    /// Outgoing HTTP requests under way at once, over all instances with these grants.
+    pub http_requests_max: u32,
+    /// The longest that an outgoing HTTP request may wait for each of: its connection, the head of the response, the
+    /// next piece of its body. A guest may choose less.
+    pub http_timeout_ms_max: u64,
     pub args: *const rusm_bytes,
     pub arg_count: usize,
     pub env: *const rusm_env,
@@ -78,7 +88,10 @@ pub struct rusm_grants {
     pub(crate) http_fields_bytes_max: usize,
     random_bytes_max: u64,
     stdio: rusm_stdio,
-    network: bool,
+    pub(crate) network: Arc<Network>,
+    pub(crate) http_requests_max: u32,
+    pub(crate) http_requests: Arc<AtomicU32>,
+    pub(crate) http_timeout_max: Duration,
     args: Vec<String>,
     env: Vec<(String, String)>,
     preopens: Vec<Preopen>,
@@ -86,7 +99,7 @@ pub struct rusm_grants {
 
 impl rusm_grants {
     /// Builds the context behind the WASI interfaces. Fails when a folder cannot be opened.
-    pub(crate) fn wasi(&self, host: Host) -> wasmtime::Result<WasiCtxBuilder> {
+    pub(crate) fn wasi(&self, host: Host, network: &GuestNetwork) -> wasmtime::Result<WasiCtxBuilder> {
         let mut builder = WasiCtx::builder();
         builder
             .args(&self.args)
@@ -101,12 +114,15 @@ impl rusm_grants {
                 builder.inherit_stdio();
             }
         }
-        builder
-            .allow_tcp(self.network)
-            .allow_udp(self.network)
-            .allow_ip_name_lookup(self.network);
-        if self.network {
-            builder.inherit_network();
+        // Names are asked for before the look-up that is allowed here: see lookup.rs.
+        let any = self.network.is_some();
+        builder.allow_tcp(any).allow_udp(any).allow_ip_name_lookup(any);
+        if any {
+            let network = network.clone();
+            builder.socket_addr_check(move |address, what| {
+                let allowed = network.allows(address, what);
+                Box::pin(async move { allowed })
+            });
         }
         for preopen in &self.preopens {
             let permissions = if preopen.read_only {
@@ -126,6 +142,15 @@ impl rusm_grants {
         Ok(builder)
     }
 
+    /// The network as one more guest sees it.
+    pub(crate) fn guest_network(&self, refusals: &Arc<Refusals>) -> GuestNetwork {
+        GuestNetwork {
+            network: Arc::clone(&self.network),
+            names: Arc::default(),
+            refusals: Arc::clone(refusals),
+        }
+    }
+
     /// Whether making the WASI context can fail, so that it is better made before the guest runs.
     pub(crate) fn wasi_can_fail(&self) -> bool {
         !self.preopens.is_empty()
@@ -134,7 +159,7 @@ impl rusm_grants {
 
 /// # Safety
 /// `items` must be null or valid for `count` items during the call.
-unsafe fn items<'a, T>(items: *const T, count: usize) -> &'a [T] {
+pub(crate) unsafe fn items<'a, T>(items: *const T, count: usize) -> &'a [T] {
     if items.is_null() || count == 0 {
         return &[];
     }
@@ -192,7 +217,11 @@ unsafe fn build(config: &rusm_grants_config) -> Result<rusm_grants, Failure> {
             .map_err(|_| too_large("http_fields_bytes_max"))?,
         random_bytes_max: config.random_bytes_max,
         stdio,
-        network: config.network,
+        // SAFETY: by contract.
+        network: Arc::new(unsafe { Network::new(items(config.network, config.network_count)) }?),
+        http_requests_max: config.http_requests_max,
+        http_requests: Arc::default(),
+        http_timeout_max: Duration::from_millis(config.http_timeout_ms_max),
         args,
         env,
         preopens,

@@ -1,12 +1,18 @@
 //! The data of one guest's store: its limits, what the host keeps for it, and how WASI finds it.
 
+use crate::engine::rusm_engine;
 use crate::grants::rusm_grants;
 use crate::host::{Host, rusm_tick};
+use crate::lookup::LookupView;
+use crate::network::GuestNetwork;
+use crate::outgoing::{Client, Sent};
 use crate::wake::YieldSlice;
+use std::sync::Arc;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, ResourceLimiter, Result, Store, StoreContextMut, UpdateDeadline};
 use wasmtime_wasi::p1::WasiP1Ctx;
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::sockets::WasiSocketsView;
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, WasiHttpHooks, WasiHttpView};
 use wasmtime_wasi_http::{ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView};
 
@@ -77,13 +83,11 @@ impl ResourceLimiter for Limits {
     }
 }
 
-/// Denies outgoing requests and keeps bodies in small pieces.
-struct HttpHooks;
-
-type SentResponse = (
-    http::Response<WasiBody>,
-    Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>,
-);
+/// Sends outgoing requests where the grants allow it and keeps bodies in small pieces.
+struct HttpHooks {
+    engine: &'static rusm_engine,
+    grants: &'static rusm_grants,
+}
 
 impl WasiHttpHooks for HttpHooks {
     fn is_forbidden_header(&mut self, name: &http::HeaderName) -> bool {
@@ -96,11 +100,23 @@ impl WasiHttpHooks for HttpHooks {
 
     fn send_request(
         &mut self,
-        _request: http::Request<WasiBody>,
-        _options: Option<RequestOptions>,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
         _sent: Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>,
-    ) -> Box<dyn Future<Output = wasmtime_wasi_http::Result<SentResponse>> + Send> {
-        Box::new(async { Err(wasmtime_wasi_http::Error::HttpRequestDenied) })
+    ) -> Box<dyn Future<Output = wasmtime_wasi_http::Result<Sent>> + Send> {
+        if !self.grants.network.is_some() {
+            self.engine.refusals().count_address();
+            return Box::new(async { Err(wasmtime_wasi_http::Error::HttpRequestDenied) });
+        }
+        let client = Client {
+            network: Arc::clone(&self.grants.network),
+            refusals: Arc::clone(self.engine.refusals()),
+            tls: Arc::clone(self.engine.tls()),
+            requests: Arc::clone(&self.grants.http_requests),
+            requests_max: self.grants.http_requests_max,
+            timeout_max: self.grants.http_timeout_max,
+        };
+        Box::new(client.send(request, options))
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
@@ -118,12 +134,14 @@ pub struct Guest {
     table: ResourceTable,
     http: WasiHttpCtx,
     hooks: HttpHooks,
+    /// Made when the guest first asks for anything of WASI.
+    network: Option<Box<GuestNetwork>>,
     wasi: Option<Box<WasiCtx>>,
     p1: Option<Box<WasiP1Ctx>>,
 }
 
 impl Guest {
-    pub fn new(host: Host, grants: &'static rusm_grants) -> Guest {
+    pub fn new(engine: &'static rusm_engine, host: Host, grants: &'static rusm_grants) -> Guest {
         let mut table = ResourceTable::new();
         table.set_max_capacity(grants.resources_max);
         let mut http = WasiHttpCtx::new();
@@ -142,7 +160,8 @@ impl Guest {
             stopped: false,
             table,
             http,
-            hooks: HttpHooks,
+            hooks: HttpHooks { engine, grants },
+            network: None,
             wasi: None,
             p1: None,
         }
@@ -164,7 +183,7 @@ impl Guest {
     /// Opens what the grants name before the guest runs, so that a failure can be told.
     pub fn prepare(&mut self) -> Result<()> {
         if self.grants.wasi_can_fail() && self.wasi.is_none() {
-            self.wasi = Some(Box::new(self.grants.wasi(self.host)?.build()));
+            self.wasi = Some(Box::new(self.wasi_builder()?.build()));
         }
         Ok(())
     }
@@ -172,9 +191,29 @@ impl Guest {
     /// As `prepare`, for a module of WASI preview 1.
     pub fn prepare_p1(&mut self) -> Result<()> {
         if self.p1.is_none() {
-            self.p1 = Some(Box::new(self.grants.wasi(self.host)?.build_p1()));
+            self.p1 = Some(Box::new(self.wasi_builder()?.build_p1()));
         }
         Ok(())
+    }
+
+    fn network(&mut self) -> &GuestNetwork {
+        let (grants, engine) = (self.grants, self.hooks.engine);
+        self.network
+            .get_or_insert_with(|| Box::new(grants.guest_network(engine.refusals())))
+    }
+
+    fn wasi_builder(&mut self) -> Result<WasiCtxBuilder> {
+        let (grants, host) = (self.grants, self.host);
+        grants.wasi(host, self.network())
+    }
+
+    /// Look-ups of names.
+    pub fn lookup(&mut self) -> LookupView<'_> {
+        let network = self.network().clone();
+        LookupView {
+            inner: self.sockets(),
+            network,
+        }
     }
 
     pub fn table(&mut self) -> &mut ResourceTable {
@@ -204,11 +243,15 @@ fn end_of_tick(mut store: StoreContextMut<'_, Guest>) -> Result<UpdateDeadline> 
 
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let (grants, host) = (self.grants, self.host);
-        let ctx = self.wasi.get_or_insert_with(|| {
+        if self.wasi.is_none() {
             // Grants that can fail were built by `prepare`; what is left cannot, and an empty context grants nothing.
-            Box::new(grants.wasi(host).map(|mut builder| builder.build()).unwrap_or_default())
-        });
+            let made = self
+                .wasi_builder()
+                .map(|mut builder| builder.build())
+                .unwrap_or_default();
+            self.wasi = Some(Box::new(made));
+        }
+        let ctx = self.wasi.get_or_insert_default();
         WasiCtxView {
             ctx,
             table: &mut self.table,

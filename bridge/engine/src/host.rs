@@ -76,6 +76,9 @@ pub struct rusm_host {
     /// Writes to the response body: a value of rusm_io.
     pub http_write:
         Option<unsafe extern "C" fn(context: *mut c_void, data: *const u8, len: usize, count: *mut usize) -> u32>,
+    /// What follows the response body, at most once, right before `http_finish`.
+    pub http_trailers:
+        Option<unsafe extern "C" fn(context: *mut c_void, trailers: *const rusm_http_header, trailer_count: usize)>,
     /// The response body is complete (true) or broken off (false); exactly once after a successful `http_respond`,
     /// except when the instance is dropped before.
     pub http_finish: Option<unsafe extern "C" fn(context: *mut c_void, complete: bool)>,
@@ -91,6 +94,7 @@ pub struct HostTable {
     http_respond: unsafe extern "C" fn(*mut c_void, u16, *const rusm_http_header, usize) -> u32,
     http_respond_error: unsafe extern "C" fn(*mut c_void, rusm_bytes),
     http_write: unsafe extern "C" fn(*mut c_void, *const u8, usize, *mut usize) -> u32,
+    http_trailers: unsafe extern "C" fn(*mut c_void, *const rusm_http_header, usize),
     http_finish: unsafe extern "C" fn(*mut c_void, bool),
 }
 
@@ -106,6 +110,7 @@ impl HostTable {
                 .http_respond_error
                 .ok_or_else(|| Failure::null("host.http_respond_error"))?,
             http_write: host.http_write.ok_or_else(|| Failure::null("host.http_write"))?,
+            http_trailers: host.http_trailers.ok_or_else(|| Failure::null("host.http_trailers"))?,
             http_finish: host.http_finish.ok_or_else(|| Failure::null("host.http_finish"))?,
         })
     }
@@ -206,6 +211,11 @@ impl Host {
         // SAFETY: see `tick`.
         let code = unsafe { (self.table.http_write)(self.context, data.as_ptr(), data.len(), &mut count) };
         moved(code, count, data.len())
+    }
+
+    pub fn http_trailers(&self, trailers: &[rusm_http_header]) {
+        // SAFETY: see `tick`.
+        unsafe { (self.table.http_trailers)(self.context, trailers.as_ptr(), trailers.len()) }
     }
 
     pub fn http_finish(&self, complete: bool) {

@@ -123,18 +123,19 @@ unsafe fn request(host: Host, head: &rusm_http_head) -> Option<IncomingRequest> 
     Some((scheme, request))
 }
 
+/// The same headers for the embedder, valid as long as `headers`.
+fn raw_headers(headers: &HeaderMap) -> Vec<rusm_http_header> {
+    let raw = |(name, value): (&HeaderName, &HeaderValue)| rusm_http_header {
+        name: rusm_bytes::of(name.as_str().as_bytes()),
+        value: rusm_bytes::of(value.as_bytes()),
+    };
+    headers.iter().map(raw).collect()
+}
+
 /// Sends the head of a response; what remains is its body.
 fn respond(host: Host, is_head: bool, response: Response<HyperOutgoingBody>) -> Option<Outgoing> {
     let (parts, body) = response.into_parts();
-    let headers: Vec<rusm_http_header> = parts
-        .headers
-        .iter()
-        .map(|(name, value)| rusm_http_header {
-            name: rusm_bytes::of(name.as_str().as_bytes()),
-            value: rusm_bytes::of(value.as_bytes()),
-        })
-        .collect();
-    if !host.http_respond(parts.status.as_u16(), &headers) {
+    if !host.http_respond(parts.status.as_u16(), &raw_headers(&parts.headers)) {
         return None;
     }
     let bodiless = is_head || parts.status == StatusCode::NOT_MODIFIED || parts.status == StatusCode::NO_CONTENT;
@@ -186,7 +187,7 @@ async fn run(pre: &'static ProxyPre<Guest>, engine: &'static wasmtime::Engine, m
     }
     let mut store = guest.into_store(engine);
     let result = handle(pre, &mut store, scheme, request, slot).await;
-    Ending::of(result, store.data())
+    Ending::after(result, store)
 }
 
 enum GuestState {
@@ -227,8 +228,15 @@ impl Pump {
                 }
                 Poll::Ready(Some(Err(_))) => self.finish(false),
                 Poll::Ready(Some(Ok(frame))) => {
-                    // Trailers are not passed on: HTTP/1.1 clients that understand them are rare.
-                    let Ok(data) = frame.into_data() else { continue };
+                    let data = match frame.into_data() {
+                        Ok(data) => data,
+                        Err(frame) => {
+                            if let Ok(trailers) = frame.into_trailers() {
+                                self.host.http_trailers(&raw_headers(&trailers));
+                            }
+                            continue;
+                        }
+                    };
                     self.sent = self.sent.saturating_add(data.len() as u64);
                     if outgoing.length.is_some_and(|length| self.sent > length) {
                         self.finish(false);

@@ -1,6 +1,7 @@
 //! What a guest may import, and a clear word about what it may not.
 
 use crate::guest::Guest;
+use crate::lookup::Lookup;
 use wasmtime::component::{Component, HasData, Linker, ResourceTable};
 use wasmtime::{Engine, Module, Result};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
@@ -82,7 +83,7 @@ pub fn component_linker(engine: &Engine) -> Result<Linker<Guest>> {
     sockets::udp_create_socket::add_to_linker::<_, WasiSockets>(l, Guest::sockets)?;
     sockets::instance_network::add_to_linker::<_, WasiSockets>(l, Guest::sockets)?;
     sockets::network::add_to_linker::<_, WasiSockets>(l, &(&options).into(), Guest::sockets)?;
-    sockets::ip_name_lookup::add_to_linker::<_, WasiSockets>(l, Guest::sockets)?;
+    sockets::ip_name_lookup::add_to_linker::<_, Lookup>(l, Guest::lookup)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(l)?;
     Ok(linker)
 }

@@ -2,7 +2,7 @@
 
 #![allow(non_camel_case_types)]
 
-use crate::abi::{panic_text, rusm_buffer};
+use crate::abi::{panic_text, rusm_buffer, rusm_bytes};
 use crate::exit::{Ending, rusm_exit};
 use crate::grants::rusm_grants;
 use crate::guest::Guest;
@@ -68,7 +68,7 @@ async fn run_export(
         Ok(0)
     }
     .await;
-    Ending::of(result, store.data())
+    Ending::after(result, store)
 }
 
 async fn run_command(pre: &'static CommandPre<Guest>, engine: &'static Engine, mut guest: Guest) -> Ending {
@@ -82,7 +82,7 @@ async fn run_command(pre: &'static CommandPre<Guest>, engine: &'static Engine, m
         Ok(if returned.is_ok() { 0 } else { 1 })
     }
     .await;
-    Ending::of(result, store.data())
+    Ending::after(result, store)
 }
 
 async fn run_module(
@@ -106,7 +106,7 @@ async fn run_module(
         Ok(0)
     }
     .await;
-    Ending::of(result, store.data())
+    Ending::after(result, store)
 }
 
 impl rusm_instance {
@@ -177,7 +177,7 @@ pub unsafe extern "C" fn rusm_instance_new(
         return std::ptr::null_mut();
     };
     let make = || {
-        let guest = Guest::new(Host::new(program.engine.host(), context), grants);
+        let guest = Guest::new(program.engine, Host::new(program.engine.host(), context), grants);
         Box::into_raw(Box::new(rusm_instance::new(program, guest)))
     };
     catch_unwind(AssertUnwindSafe(make)).unwrap_or(std::ptr::null_mut())
@@ -231,10 +231,39 @@ pub unsafe extern "C" fn rusm_instance_exit(instance: *mut rusm_instance, out: *
     let Some(ending) = ending.take() else {
         return false;
     };
-    let exit = catch_unwind(AssertUnwindSafe(|| ending.into_exit()));
+    let engine = instance.program.engine;
+    let exit = catch_unwind(AssertUnwindSafe(|| engine.with_runtime(|| ending.into_exit())));
     let exit = exit.unwrap_or_else(|payload| Ending::panic(payload.as_ref()).into_exit());
     // SAFETY: by contract.
     unsafe { out.write(exit) };
+    true
+}
+
+/// Writes the core dump of a guest that crashed, before `rusm_instance_exit`: in the format of WebAssembly's tool
+/// conventions, `name` in it as the program's name. False if there is none: the engine keeps none (`core_dumps`), the
+/// guest did not crash, or its memories have more than `bytes_max` together. Threads: as resume.
+///
+/// # Safety
+/// `instance` must be live, `name` valid during the call, `out` writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rusm_instance_core_dump(
+    instance: *mut rusm_instance,
+    name: rusm_bytes,
+    bytes_max: u64,
+    out: *mut rusm_buffer,
+) -> bool {
+    // SAFETY: by contract.
+    let (instance, name) = unsafe { (&mut *instance, name.to_text("the name of the program")) };
+    let (Task::Ended(Some(ending)), Ok(name)) = (&mut instance.task, name) else {
+        return false;
+    };
+    let engine = instance.program.engine;
+    let dump = || engine.with_runtime(|| ending.core_dump(&name, bytes_max));
+    let Ok(Some(dump)) = catch_unwind(AssertUnwindSafe(dump)) else {
+        return false;
+    };
+    // SAFETY: by contract.
+    unsafe { out.write(rusm_buffer::from_vec(dump)) };
     true
 }
 

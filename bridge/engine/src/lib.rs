@@ -10,6 +10,7 @@
 
 pub mod abi;
 pub mod artifact;
+pub mod compile;
 pub mod engine;
 pub mod exit;
 pub mod grants;
@@ -18,6 +19,9 @@ pub mod host;
 mod http;
 mod imports;
 pub mod instance;
+mod lookup;
+pub mod network;
+mod outgoing;
 pub mod program;
 mod stdio;
 pub mod wake;

@@ -3,6 +3,7 @@
 
 use rusm_bridge::abi::*;
 use rusm_bridge::artifact::*;
+use rusm_bridge::compile::*;
 use rusm_bridge::engine::*;
 use rusm_bridge::exit::*;
 use rusm_bridge::grants::*;
@@ -31,6 +32,7 @@ pub struct World {
     pub response_headers: Vec<(String, String)>,
     pub response_body: Vec<u8>,
     pub response_error: Option<String>,
+    pub trailers: Vec<(String, String)>,
     pub finished: Option<bool>,
     pub log: Vec<(u32, String)>,
     /// What `tick` answers, in order; the last one stays.
@@ -172,6 +174,15 @@ unsafe extern "C" fn http_write(context: *mut c_void, data: *const u8, len: usiz
     rusm_io::OK as u32
 }
 
+unsafe extern "C" fn http_trailers(context: *mut c_void, trailers: *const rusm_http_header, count: usize) {
+    let world = world(context);
+    assert!(world.finished.is_none() && world.trailers.is_empty());
+    for trailer in unsafe { std::slice::from_raw_parts(trailers, count) } {
+        let text = |bytes: rusm_bytes| String::from_utf8_lossy(unsafe { bytes.as_slice() }).into_owned();
+        world.trailers.push((text(trailer.name), text(trailer.value)));
+    }
+}
+
 unsafe extern "C" fn http_finish(context: *mut c_void, complete: bool) {
     let world = world(context);
     assert!(world.finished.is_none(), "one end only");
@@ -192,6 +203,7 @@ pub fn host() -> rusm_host {
         http_respond: Some(http_respond),
         http_respond_error: Some(http_respond_error),
         http_write: Some(http_write),
+        http_trailers: Some(http_trailers),
         http_finish: Some(http_finish),
     }
 }
@@ -221,6 +233,8 @@ pub fn small_config() -> rusm_engine_config {
         pagemap_scan: true,
         signals_based_traps: true,
         blocking_threads_max: 2,
+        compile_threads_max: 2,
+        core_dumps: false,
     }
 }
 
@@ -233,13 +247,25 @@ pub fn grants_config() -> rusm_grants_config {
         http_fields_bytes_max: 64 << 10,
         random_bytes_max: 64 << 10,
         stdio: rusm_stdio::LOG as u32,
-        network: false,
+        network: ptr::null(),
+        network_count: 0,
+        http_requests_max: 4,
+        http_timeout_ms_max: 5_000,
         args: ptr::null(),
         arg_count: 0,
         env: ptr::null(),
         env_count: 0,
         preopens: ptr::null(),
         preopen_count: 0,
+    }
+}
+
+pub fn compile_limits() -> rusm_compile_limits {
+    rusm_compile_limits {
+        wasm_bytes_max: 64 << 20,
+        functions_max: 100_000,
+        function_bytes_max: 4 << 20,
+        time_ms_max: 120_000,
     }
 }
 
@@ -281,8 +307,12 @@ impl Engine {
     }
 
     pub fn compile(&self, wasm: &[u8]) -> Result<Vec<u8>, Refused> {
+        self.compile_within(wasm, compile_limits())
+    }
+
+    pub fn compile_within(&self, wasm: &[u8], limits: rusm_compile_limits) -> Result<Vec<u8>, Refused> {
         let (mut artifact, mut error) = (rusm_buffer::EMPTY, rusm_buffer::EMPTY);
-        match unsafe { rusm_compile(self.0, rusm_bytes::of(wasm), &mut artifact, &mut error) } {
+        match unsafe { rusm_compile(self.0, rusm_bytes::of(wasm), &limits, &mut artifact, &mut error) } {
             rusm_status::OK => {
                 let bytes = unsafe { std::slice::from_raw_parts(artifact.ptr, artifact.len) }.to_vec();
                 unsafe { rusm_buffer_free(&mut artifact) };
