@@ -1,0 +1,102 @@
+// WASI as a program sees it, of previews 1 and 2: the cases of conformance/, each in an instance of its own.
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <sstream>
+
+#include "wasm/test_node.h"
+
+namespace rusm::wasm {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kCases[] = {
+    "monotonic-clock", "wall-clock", "sleep",  "random", "stdin",  "stdout", "poll",        "read",      "list",
+    "missing",         "read-only",  "escape", "write",  "append", "times",  "environment", "arguments", "exit-code"};
+
+std::string contents(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  EXPECT_TRUE(file) << path;
+  std::ostringstream bytes;
+  bytes << file.rdbuf();
+  return bytes.str();
+}
+
+// "p1 poll" and why it is expected to fail.
+std::map<std::string, std::string> known_failures() {
+  std::map<std::string, std::string> known;
+  std::istringstream lines(contents(RUSM_CONFORMANCE_DIR "/known_failures.txt"));
+  for (std::string line; std::getline(lines, line);) {
+    if (line.empty() || line[0] == '#') continue;
+    std::istringstream words(line);
+    std::string preview;
+    std::string name;
+    words >> preview >> name;
+    std::string why;
+    std::getline(words, why);
+    known[preview + " " + name] = why;
+  }
+  return known;
+}
+
+class ConformanceTest : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    std::string pattern = (fs::temp_directory_path() / "rusm-wasi-XXXXXX").string();
+    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
+    folder_ = pattern;
+    fs::create_directories(folder_ / "in");
+    fs::create_directories(folder_ / "out");
+    std::ofstream(folder_ / "in" / "a.txt") << "the text of a";
+    std::ofstream(folder_ / "secret") << "not for guests";
+    fs::create_symlink(folder_ / "secret", folder_ / "in" / "link");
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  Capabilities capabilities(const std::string& name) const {
+    Capabilities may;
+    may.args = {"conformance", name};
+    if (name == "arguments") may.args = {"conformance", name, "two words", ""};
+    may.env = {{"GIVEN", "by name"}};
+    may.preopens = {{.host_path = (folder_ / "in").string(), .guest_path = "/in", .read_only = true},
+                    {.host_path = (folder_ / "out").string(), .guest_path = "/out", .read_only = false}};
+    return may;
+  }
+
+  fs::path folder_;
+};
+
+TEST_P(ConformanceTest, KeepsWhatWasiPromises) {
+  TestNode node;
+  const std::map<std::string, std::string> known = known_failures();
+  const std::string preview = GetParam();
+  const std::string wasm =
+      contents(RUSM_GUEST_DIR + std::string(preview == "p1" ? "/conformance-core.wasm" : "/conformance.wasm"));
+  for (const std::string name : kCases) {
+    const auto maker = node.maker(wasm, Entry::kCommand, capabilities(name));
+    ASSERT_NE(maker, nullptr);
+    const Ref<CommandStatus> status = make_ref<CommandStatus>();
+    const otp::ExitReason reason = node.wait(node.start(*maker, status));
+    // What a component's run returns is only that it failed.
+    const int expected = name != "exit-code" ? 0 : preview == "p1" ? 7 : 1;
+    const bool passes = status->exit_code() == expected;
+    const auto failure = known.find(preview + " " + name);
+    if (failure == known.end()) {
+      EXPECT_TRUE(passes) << name << ": " << reason.to_string() << "\n" << node.lines.text();
+    } else {
+      EXPECT_FALSE(passes) << name << " passes now: take it out of known_failures.txt";
+    }
+  }
+  EXPECT_TRUE(node.settles());
+}
+
+INSTANTIATE_TEST_SUITE_P(Wasi, ConformanceTest, testing::Values("p1", "p2"),
+                         [](const auto& test) { return std::string(test.param); });
+
+}  // namespace
+}  // namespace rusm::wasm

@@ -1,0 +1,199 @@
+// Guests that nobody wrote for RUSM, as the published tools make them.
+
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <optional>
+#include <sstream>
+#include <thread>
+
+#include "wasm/test_node.h"
+
+namespace rusm::wasm {
+namespace {
+
+using ::testing::HasSubstr;
+using Kind = otp::ExitReason::Kind;
+
+std::optional<std::string> guest(const std::string& name) {
+  std::ifstream file(RUSM_GUEST_DIR "/" + name + ".wasm", std::ios::binary);
+  if (!file) return std::nullopt;
+  std::ostringstream bytes;
+  bytes << file.rdbuf();
+  return bytes.str();
+}
+
+// Answers one request on loopback; tells the head that it got.
+class OneAnswer {
+ public:
+  explicit OneAnswer(std::string answer) : listener_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    EXPECT_EQ(bind(listener_, reinterpret_cast<sockaddr*>(&address), size), 0);
+    EXPECT_EQ(listen(listener_, 1), 0);
+    getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
+    port_ = ntohs(address.sin_port);
+    thread_ = std::thread([this, answer = std::move(answer)] { serve(answer); });
+  }
+  ~OneAnswer() {
+    shutdown(listener_, SHUT_RDWR);  // ends a wait for a client that never came
+    thread_.join();
+    close(listener_);
+  }
+
+  std::uint16_t port() const { return port_; }
+  std::string url() const { return "http://127.0.0.1:" + std::to_string(port_) + "/there?now"; }
+  // What the client sent up to the end of `until`.
+  std::string received(std::string_view until) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    for (;;) {
+      {
+        const std::lock_guard lock(mutex_);
+        if (got_.find(until) != std::string::npos || std::chrono::steady_clock::now() > deadline) return got_;
+      }
+      std::this_thread::yield();
+    }
+  }
+
+ private:
+  void serve(const std::string& answer) {
+    const int client = accept(listener_, nullptr, nullptr);
+    if (client < 0) return;
+    char buffer[4096];
+    bool answered = false;
+    for (ssize_t n; (n = recv(client, buffer, sizeof buffer, 0)) > 0;) {
+      const std::lock_guard lock(mutex_);
+      got_.append(buffer, static_cast<std::size_t>(n));
+      if (!answered && got_.find("\r\n\r\n") != std::string::npos) {
+        answered = true;
+        (void)send(client, answer.data(), answer.size(), MSG_NOSIGNAL);
+      }
+    }
+    close(client);
+  }
+
+  const int listener_;
+  std::uint16_t port_ = 0;
+  std::mutex mutex_;
+  std::string got_;
+  std::thread thread_;
+};
+
+struct Answer {
+  std::uint16_t status = 0;
+  std::string path;
+  std::string id;
+  std::string body;
+  otp::ExitReason reason;
+};
+
+class WstdTest : public testing::Test {
+ protected:
+  Answer ask(std::string body, Capabilities may = {}, std::string fetch = {}) {
+    const auto maker = node_.maker(*guest("foreign-wstd"), Entry::kHttp, std::move(may));
+    http::RequestHead head;
+    head.method = "POST";
+    head.target = "/users/7";
+    head.authority = "example.test";
+    head.scheme = "http";
+    head.params.add("id", "7");
+    if (!fetch.empty()) head.headers.add("x-fetch", fetch);
+    head.headers.add("x-rusm-param-id", "forged");
+    const auto exchange = make_ref<http::Exchange>(node_.runtime, std::move(head), kNever);
+    const otp::Pid pid = node_.start(*maker, exchange);
+    Answer answer;
+    std::size_t sent = 0;
+    EXPECT_TRUE(node_.eventually([&] {
+      if (sent < body.size()) {
+        sent += exchange->request_body.write(bytes_of(std::string_view(body).substr(sent)));
+      } else if (exchange->request_body.state() == otp::Pipe::State::kOpen) {
+        exchange->request_body.finish();
+      }
+      const std::span<const std::byte> there = exchange->response_body.readable();
+      answer.body.append(reinterpret_cast<const char*>(there.data()), there.size());
+      exchange->response_body.consume(there.size());
+      return exchange->response_body.ended() || exchange->response_body.state() == otp::Pipe::State::kBroken;
+    }));
+    answer.reason = node_.wait(pid);
+    if (const http::ResponseHead* response = exchange->response()) {
+      answer.status = response->status;
+      answer.path = response->headers.find("x-path").value_or("");
+      answer.id = response->headers.find("x-id").value_or("");
+    }
+    return answer;
+  }
+
+  static Capabilities reaching(const std::string& rule) {
+    Capabilities may;
+    Result<NetworkRule> parsed = NetworkRule::parse(rule);
+    EXPECT_TRUE(parsed.has_value());
+    may.network = {{.reach = {*parsed}, .listen = {}}};
+    return may;
+  }
+
+  TestNode node_;
+};
+
+TEST_F(WstdTest, EchoesABodyAndFindsTheRoutesParameters) {
+  const std::string body(300'000, 'x');
+  const Answer answer = ask(body);
+  EXPECT_EQ(answer.status, 200) << answer.reason.to_string();
+  EXPECT_EQ(answer.path, "/users/7");
+  EXPECT_EQ(answer.id, "7") << "not what the client says";
+  EXPECT_EQ(answer.body.size(), body.size());
+  EXPECT_TRUE(answer.reason.is_normal()) << answer.reason.to_string();
+  EXPECT_TRUE(node_.settles());
+}
+
+TEST_F(WstdTest, FetchesWhatItMayReach) {
+  OneAnswer server("HTTP/1.1 201 Created\r\ncontent-length: 6\r\n\r\nthere\n");
+  const Answer answer = ask("hello", reaching("127.0.0.1:" + std::to_string(server.port())), server.url());
+  EXPECT_EQ(answer.status, 201) << answer.body;
+  EXPECT_EQ(answer.body, "there\n");
+  const std::string request = server.received("hello");
+  EXPECT_TRUE(request.starts_with("POST /there?now HTTP/1.1\r\n")) << request;
+  EXPECT_THAT(request, HasSubstr("hello"));
+  EXPECT_TRUE(node_.settles());
+}
+
+TEST_F(WstdTest, IsToldWhatItMayNotReach) {
+  OneAnswer server("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+  Answer answer = ask("", reaching("*"), server.url());
+  EXPECT_EQ(answer.status, 502);
+  EXPECT_THAT(answer.body, HasSubstr("DestinationIpProhibited"));
+  answer = ask("", reaching("api.example.com"), "http://other.example.com/");
+  EXPECT_THAT(answer.body, HasSubstr("HttpRequestDenied"));
+  answer = ask("", {}, server.url());
+  EXPECT_THAT(answer.body, HasSubstr("HttpRequestDenied"));
+  const LimitsHit hit = node_.engine->limits_hit();
+  EXPECT_EQ(hit[Limit::kAddress], 2u);
+  EXPECT_EQ(hit[Limit::kName], 1u);
+  EXPECT_TRUE(node_.settles());
+}
+
+TEST(GoTest, ACommandOfStockGoRuns) {
+  const std::optional<std::string> wasm = guest("foreign-go");
+  if (!wasm) GTEST_SKIP() << "there was no go when the guests were built";
+  TestNode node;
+  for (const bool fails : {false, true}) {
+    Capabilities may;
+    may.args = {"foreign-go", fails ? "fail" : "go on"};
+    may.env = {{"GIVEN", "by name"}};
+    const Ref<CommandStatus> status = make_ref<CommandStatus>();
+    const otp::ExitReason reason = node.wait(node.start(*node.maker(*wasm, Entry::kCommand, may), status));
+    EXPECT_EQ(reason.kind(), fails ? Kind::kOther : Kind::kNormal) << reason.to_string();
+    EXPECT_EQ(status->exit_code(), fails ? 3 : 0);
+  }
+  EXPECT_THAT(node.lines.text(), HasSubstr("go: 7000 [go on] by name"));
+  EXPECT_TRUE(node.settles());
+}
+
+}  // namespace
+}  // namespace rusm::wasm
