@@ -8,6 +8,7 @@
 #include <map>
 #include <sstream>
 
+#include "wasm/code_cache.h"
 #include "wasm/test_node.h"
 
 namespace rusm::wasm {
@@ -77,9 +78,14 @@ TEST_P(ConformanceTest, KeepsWhatWasiPromises) {
   const std::string preview = GetParam();
   const std::string wasm =
       contents(RUSM_GUEST_DIR + std::string(preview == "p1" ? "/conformance-core.wasm" : "/conformance.wasm"));
+  // Compiled once.
+  Result<CodeCache> cache = CodeCache::open(folder_ / "code", *node.engine, node.entropy);
+  ASSERT_TRUE(cache.has_value());
   for (const std::string name : kCases) {
-    const auto maker = node.maker(wasm, Entry::kCommand, capabilities(name));
-    ASSERT_NE(maker, nullptr);
+    ProgramOptions options{.name = name, .entry = Entry::kCommand, .function = {}, .capabilities = capabilities(name)};
+    auto program = Program::from_bytes(*node.engine, &*cache, bytes_of(wasm), "conformance", std::move(options));
+    ASSERT_TRUE(program.has_value()) << program.error().to_string();
+    const auto maker = std::make_shared<GuestMaker>(std::move(*program), node.runtime);
     const Ref<CommandStatus> status = make_ref<CommandStatus>();
     const otp::ExitReason reason = node.wait(node.start(*maker, status));
     // What a component's run returns is only that it failed.
