@@ -174,7 +174,10 @@ bool Connection::begin_response() {
   if (core_.draining() || expects_continue_) context_.keep_alive = false;
   const Pipe& pipe = exchange_->response_body;
   std::optional<std::uint64_t> whole;
-  if (pipe.state() == Pipe::State::kFinished) whole = pipe.bytes_written() - pipe.bytes_read();
+  // Only a chunked body has trailers. They are there to be read once the pipe is finished, and not before.
+  if (pipe.state() == Pipe::State::kFinished && (context_.is_head || exchange_->trailers().size() == 0)) {
+    whole = pipe.bytes_written() - pipe.bytes_read();
+  }
   const auto plan = plan_response(*head, context_, whole);
   if (!plan) {
     core_.count(Count::kBadResponse);

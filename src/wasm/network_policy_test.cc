@@ -66,7 +66,7 @@ TEST(NetworkPolicyTest, WhatIsWrongIsSaid) {
   for (const std::string_view port : {"a:", "a:0", "a:65536", "a:-1", "a:9-8", "a:80 ", "a:80-", "a:http"}) {
     EXPECT_THAT(refusal(port), HasSubstr("after the colon")) << port;
   }
-  for (const std::string_view name : {"", ":80", "a..b", "*.", "a.*.b", "https://a", "a b", "user@a"}) {
+  for (const std::string_view name : {"", ":80", "a..b", "*.", "a.*.b", "https://h", "a b", "user@a"}) {
     EXPECT_FALSE(NetworkRule::parse(name)) << name;
   }
   EXPECT_THAT(refusal("b\xc3\xbc"

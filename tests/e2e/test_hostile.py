@@ -80,6 +80,13 @@ class HostileTest(harness.TestCase):
     def test_outgoing_requests_are_denied(self):
         self.assertIn(b"denied", self.server.ask("GET", "/outgoing").body)
 
+    def test_trailers_come_through_but_for_those_that_change_the_framing(self):
+        with self.server.connect() as connection:
+            connection.send_head("GET", "/trailers", [("connection", "close")])
+            status, headers = connection.read_head()[:2]
+            self.assertEqual((status, headers["transfer-encoding"]), (200, "chunked"))
+            self.assertTrue(connection.rest().endswith(b"6\r\na body\r\n0\r\nx-sum: 6\r\n\r\n"))
+
     def test_the_log_of_a_guest_is_bounded(self):
         self.server.ask("GET", "/log")
         lines = [line for line in self.server.log.lines if line.get("area") == "guest"]

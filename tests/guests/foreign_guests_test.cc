@@ -106,7 +106,7 @@ TEST_F(WstdTest, IsToldWhatItMayNotReach) {
   Answer answer = ask("", reaching("*"), server.url());
   EXPECT_EQ(answer.status, 502);
   EXPECT_THAT(answer.body, HasSubstr("DestinationIpProhibited"));
-  answer = ask("", reaching("api.example.com"), "http://other.example.com/");
+  answer = ask("", reaching("api.example.com"), "http://example.org/");
   EXPECT_THAT(answer.body, HasSubstr("HttpRequestDenied"));
   answer = ask("", {}, server.url());
   EXPECT_THAT(answer.body, HasSubstr("HttpRequestDenied"));

@@ -219,6 +219,15 @@ void ask_outside(wasi::ResponseOutparam& out) {
   say(out, denied ? "denied" : "failed");
 }
 
+void send_trailers(wasi::ResponseOutparam& out) {
+  wasi::BodyWriter writer = open(out, no_fields());
+  if (!writer.write("a body")) return;
+  wasi::Fields trailers = no_fields();
+  append(trailers, "x-sum", "6");
+  append(trailers, "content-length", "7");
+  writer.finish(std::move(trailers));
+}
+
 struct Route {
   std::string_view path;
   void (*run)(wasi::ResponseOutparam&);
@@ -248,6 +257,7 @@ constexpr Route kRoutes[] = {
     {"/log", write_log},
     {"/stack", overflow_stack},
     {"/outgoing", ask_outside},
+    {"/trailers", send_trailers},
 };
 
 }  // namespace

@@ -101,10 +101,12 @@ bool BodyWriter::write(std::string_view data) {
   return true;
 }
 
-void BodyWriter::finish() {
+void BodyWriter::finish(Fields trailers) {
   stream_ = OutputStream();
   wasi_http_types_error_code_t error;
-  if (!wasi_http_types_static_outgoing_body_finish(body_.release(), nullptr, &error)) {
+  const bool has_trailers = static_cast<bool>(trailers);
+  wasi_http_types_own_trailers_t given = trailers.release();
+  if (!wasi_http_types_static_outgoing_body_finish(body_.release(), has_trailers ? &given : nullptr, &error)) {
     wasi_http_types_error_code_free(&error);
   }
 }

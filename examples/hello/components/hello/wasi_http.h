@@ -101,7 +101,8 @@ class BodyWriter {
 
   // Hands all of `data` to the host, waiting while the client is slower than we are. False when the client is gone.
   bool write(std::string_view data);
-  void finish();
+  // `trailers`: header fields that follow the body; none when empty.
+  void finish(Fields trailers = Fields());
 
  private:
   OutgoingBody body_;
