@@ -5,8 +5,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <csignal>
 #include <fstream>
+#include <thread>
 
 #include "base/test_folder.h"
 #include "wasm/test_node.h"
@@ -90,6 +92,26 @@ TEST_F(CodeCacheTest, ChangedCodeIsIgnored) {
   cache.put(key, code_);
   fs::resize_file(only_code_file(), 1000);
   EXPECT_EQ(cache.find(key), std::nullopt);
+}
+
+// Each writer and reader opens the cache for itself, as processes that share a folder do, the key included.
+TEST_F(CodeCacheTest, WritersAtTheSameTimeLeaveOneWholeFile) {
+  std::vector<std::thread> threads;
+  std::atomic<int> torn{0};
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([this, &torn] {
+      const CodeCache cache = open();
+      const CodeCache::Key key = cache.key_of(bytes_of("wasm"));
+      for (int n = 0; n < 50; ++n) {
+        cache.put(key, code_);
+        if (cache.find(key) != code_) ++torn;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(torn, 0);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), fs::directory_iterator()), 2) << "the key and the code";
+  EXPECT_EQ(lines_.text(), "");
 }
 
 TEST_F(CodeCacheTest, CodeUnderAnotherNameIsIgnored) {
