@@ -13,6 +13,7 @@
 namespace rusm::otp {
 
 class Process;
+struct SpawnOptions;
 
 // How much a body may do before it has to yield: awaits and sends each cost one.
 struct Budget {
@@ -69,6 +70,8 @@ class BodyMaker {
   virtual ~BodyMaker() = default;
   // Errors: kLimit when there is no room for another instance now; kInvalid when the argument does not fit.
   virtual Result<BodyPtr> make(StartArgument argument) noexcept = 0;
+  // Puts what limits the processes of these bodies, such as the room of their mailboxes, into the options for one.
+  virtual void limit(SpawnOptions& /*options*/) const noexcept {}
 };
 
 // The seam through which child specs, routes, remote spawn and guests' spawn start bodies by name.

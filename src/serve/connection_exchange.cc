@@ -44,6 +44,7 @@ void Connection::launch() {
   otp::SpawnOptions options;
   options.label = handler.name;
   options.monitor = true;
+  handler.maker->limit(options);
   const otp::Spawned spawned = runtime.spawn_from(self_, std::move(*body), std::move(options));
   if (!spawned.pid) return no_room("there are too many processes");
   exchange->request_body.set_reader(spawned.pid);
