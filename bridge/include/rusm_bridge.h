@@ -7,6 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// A `timeout_ms` that never passes.
+#define RUSM_NO_TIMEOUT UINT64_MAX
+
 // The entries that a component or module has: bits of `rusm_component_info.entries`.
 #define RUSM_ENTRY_BIT_HTTP 1
 
@@ -92,6 +95,30 @@ enum rusm_exit_kind
 typedef enum rusm_exit_kind rusm_exit_kind;
 #else
 typedef uint32_t rusm_exit_kind;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// How a call of a guest came out.
+enum rusm_call
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  RUSM_CALL_OK = 0,
+  // Nothing was done. The instance is suspended, and asks again whenever it is resumed.
+  RUSM_CALL_WOULD_BLOCK = 1,
+  // There is no such thing, or the time has passed.
+  RUSM_CALL_NONE = 2,
+  // Refused or failed: `explain` has the text that the guest is given.
+  RUSM_CALL_ERROR = 3,
+  // The guest ends here: `explain` has the text.
+  RUSM_CALL_TRAP = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum rusm_call rusm_call;
+#else
+typedef uint32_t rusm_call;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -317,6 +344,101 @@ typedef struct rusm_http_head {
   uintptr_t header_count;
 } rusm_http_head;
 
+// What a guest asks a supervisor to look after. `strategy`: 0 one for one, 1 one for all, 2 rest for one.
+typedef struct rusm_supervision {
+  uint32_t strategy;
+  const struct rusm_bytes *children;
+  uintptr_t child_count;
+  uint32_t restarts_max;
+  uint32_t within_ms;
+} rusm_supervision;
+
+// What a guest is told of a process. Texts are UTF-8.
+typedef struct rusm_process_info {
+  uint64_t pid;
+  uint32_t links;
+  uint32_t monitors;
+  uint32_t mailbox_depth;
+  bool trap_exit;
+  bool has_label;
+  struct rusm_bytes label;
+  const struct rusm_bytes *names;
+  uintptr_t name_count;
+} rusm_process_info;
+
+// The embedder's functions for guests that are processes; the rules of rusm_host apply. `call` in a comment: the result
+// is a value of rusm_call.
+typedef struct rusm_actor_host {
+  // The text of the ERROR or TRAP that the last function answered.
+  void (*explain)(void *context, struct rusm_bytes *text);
+  uint64_t (*own_pid)(void *context);
+  // call: OK, ERROR, TRAP. An empty source: the component as the node knows it.
+  uint32_t (*spawn)(void *context, struct rusm_bytes component, struct rusm_bytes source, uint64_t *pid);
+  // call: OK, ERROR, TRAP.
+  uint32_t (*supervise)(void *context, const struct rusm_supervision *what, uint64_t *pid);
+  // call: OK, TRAP.
+  uint32_t (*monitor)(void *context, uint64_t target);
+  // call: OK, TRAP.
+  uint32_t (*send)(void *context, uint64_t to, const uint8_t *data, uintptr_t len);
+  // call: OK, TRAP.
+  uint32_t (*send_after)(void *context,
+                         uint64_t to,
+                         uint64_t delay_ms,
+                         const uint8_t *data,
+                         uintptr_t len,
+                         uint64_t *timer);
+  // call: OK, NONE.
+  uint32_t (*cancel_timer)(void *context, uint64_t timer);
+  // call: OK, WOULD_BLOCK, NONE when the time has passed, TRAP. The time runs from the first call on.
+  uint32_t (*receive)(void *context, uint64_t timeout_ms, struct rusm_bytes *message);
+  // The message that was received last is received again next.
+  void (*keep)(void *context);
+  // call: OK, TRAP.
+  uint32_t (*stash)(void *context, const uint8_t *data, uintptr_t len);
+  void (*unstash)(void *context);
+  void (*processes)(void *context, const uint64_t **pids, uintptr_t *count);
+  // call: OK, NONE.
+  uint32_t (*info)(void *context, uint64_t target, struct rusm_process_info *info);
+  // call: OK, NONE.
+  uint32_t (*is_alive)(void *context, uint64_t target);
+  // call: OK, NONE, TRAP when it is the guest itself.
+  uint32_t (*kill)(void *context, uint64_t target);
+  // call: OK, NONE.
+  uint32_t (*register_name)(void *context, struct rusm_bytes name);
+  // call: OK, NONE.
+  uint32_t (*unregister_name)(void *context, struct rusm_bytes name);
+  // call: OK, NONE.
+  uint32_t (*whereis)(void *context, struct rusm_bytes name, uint64_t *pid);
+  void (*set_label)(void *context, struct rusm_bytes label);
+  // call: OK, TRAP.
+  uint32_t (*join)(void *context, struct rusm_bytes tag);
+  void (*leave)(void *context, struct rusm_bytes tag);
+  void (*members)(void *context, struct rusm_bytes tag, const uint64_t **pids, uintptr_t *count);
+  // call: OK, NONE when it is not allowed, TRAP when the guest is one of them.
+  uint32_t (*kill_tag)(void *context, struct rusm_bytes tag, uint32_t *count);
+  // call: OK, NONE when nobody is there, TRAP.
+  uint32_t (*stream_open)(void *context, uint64_t to, uint64_t *stream);
+  // call: OK, WOULD_BLOCK, NONE when nobody reads or there is no such stream, TRAP.
+  uint32_t (*stream_write)(void *context, uint64_t stream, const uint8_t *data, uintptr_t len);
+  void (*stream_close)(void *context, uint64_t stream);
+  // call: OK, WOULD_BLOCK, TRAP.
+  uint32_t (*stream_accept)(void *context, uint64_t *stream);
+  // call: OK, WOULD_BLOCK, NONE at the end or when there is no such stream, TRAP.
+  uint32_t (*stream_read)(void *context, uint64_t stream, struct rusm_bytes *chunk);
+  // call: OK, WOULD_BLOCK, NONE, ERROR.
+  uint32_t (*kv_get)(void *context, struct rusm_bytes bucket, struct rusm_bytes key, struct rusm_bytes *value);
+  // call: OK, WOULD_BLOCK, ERROR.
+  uint32_t (*kv_set)(void *context, struct rusm_bytes bucket, struct rusm_bytes key, struct rusm_bytes value);
+  // call: OK, WOULD_BLOCK, NONE, ERROR.
+  uint32_t (*kv_delete)(void *context, struct rusm_bytes bucket, struct rusm_bytes key);
+  // call: OK, WOULD_BLOCK, NONE, ERROR.
+  uint32_t (*kv_exists)(void *context, struct rusm_bytes bucket, struct rusm_bytes key);
+  // call: OK, WOULD_BLOCK, ERROR.
+  uint32_t (*kv_list)(void *context, struct rusm_bytes bucket, const struct rusm_bytes **keys, uintptr_t *count);
+  // Writes a line to the node's log. `level`: 0 error, 1 warn, 2 info, 3 debug.
+  void (*log)(void *context, uint32_t level, struct rusm_bytes text);
+} rusm_actor_host;
+
 // The embedder's functions. They are called on the thread that resumes or drops the instance, while it does; they must
 // not throw, must not block and must not call back into that instance. `context` is the pointer given to `rusm_instance_new`.
 typedef struct rusm_host {
@@ -342,6 +464,8 @@ typedef struct rusm_host {
   // The response body is complete (true) or broken off (false); exactly once after a successful `http_respond`,
   // except when the instance is dropped before.
   void (*http_finish)(void *context, bool complete);
+  // For guests that are processes.
+  struct rusm_actor_host actor;
 } rusm_host;
 
 // How much of the pool is in use.

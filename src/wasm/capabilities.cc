@@ -93,6 +93,8 @@ Capabilities Capabilities::intersect(const Capabilities& parent, const Capabilit
   out.stdio = std::min(parent.stdio, child.stdio);
   out.network = wasm::intersect(parent.network, child.network);
   out.args = child.args;
+  out.actor = ActorRights::intersect(parent.actor, child.actor);
+  out.actor_limits = ActorLimits::intersect(parent.actor_limits, child.actor_limits);
   for (const auto& variable : child.env) {
     if (std::ranges::find(parent.env, variable) != parent.env.end()) out.env.push_back(variable);
   }

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "wasm/actor_rights.h"
 #include "wasm/bridge.h"
 #include "wasm/network_policy.h"
 
@@ -40,6 +41,7 @@ struct Capabilities {
   std::uint64_t log_bytes_per_second = 16 << 10;  // how fast that room comes back
   std::uint32_t http_requests_max = 64;           // outgoing and under way, over all its instances
   Nanoseconds http_timeout_max = 120 * kSecond;   // of each phase of an outgoing request
+  ActorLimits actor_limits;
 
   // ── Rights ──
   Stdio stdio = Stdio::kLog;
@@ -47,6 +49,7 @@ struct Capabilities {
   std::vector<std::string> args;
   std::vector<std::pair<std::string, std::string>> env;
   std::vector<Preopen> preopens;
+  ActorRights actor;
 
   // What both allow: the lesser of two limits, and of the child's rights those that the parent has, too. A folder
   // within one of the parent's is kept, read-only if either says so; a variable is kept if the parent has it with the

@@ -42,9 +42,11 @@ void wake(void* runtime, std::uint64_t pid) {
 
 }  // namespace
 
-GuestBody::GuestBody(Program& program, otp::Runtime& runtime, Ref<http::Exchange> exchange, Ref<CommandStatus> status)
+GuestBody::GuestBody(Program& program, otp::Runtime& runtime, const GuestServices& services, FamilyPlace place,
+                     Ref<http::Exchange> exchange, Ref<CommandStatus> status)
     : program_(program),
       runtime_(runtime),
+      actor_(program, runtime, services, std::move(place)),
       instance_(rusm_instance_new(program.raw(), program.grants(), this)),
       status_(std::move(status)) {
   if (exchange) {
@@ -88,6 +90,7 @@ otp::Step GuestBody::resume(otp::Process& self, otp::Budget) noexcept {
   engine.enter_thread();
   const unsigned worker = runtime_.current_worker();
   const rusm_waker waker = {.wake = wake, .context = &runtime_, .id = pid_.raw()};
+  actor_.enter(self);
   engine.ticker().enter(worker);
   resumed_at_ = now;
   const rusm_step step = rusm_instance_resume(instance_, &waker);
@@ -98,7 +101,7 @@ otp::Step GuestBody::resume(otp::Process& self, otp::Budget) noexcept {
       return otp::Step::kYield;
     case RUSM_STEP_WAITING:
       if (ends_at_ != kNever) self.wake_at(ends_at_);
-      return otp::Step::kWaitSignals;
+      return actor_.waits();
     case RUSM_STEP_DONE:
       break;
   }
@@ -137,8 +140,10 @@ otp::Step GuestBody::end(otp::Process& self) noexcept {
   dump_core();
   rusm_exit exit;
   if (rusm_instance_exit(instance_, &exit)) {
+    std::optional<otp::ExitReason> ended = actor_.take_end();
     if (exit.kind != RUSM_EXIT_KIND_NORMAL) {
-      otp::ExitReason reason = reason_of(exit);
+      const bool by_call = ended && exit.kind == RUSM_EXIT_KIND_HOST_ERROR;
+      otp::ExitReason reason = by_call ? std::move(*ended) : reason_of(exit);
       program_.engine().limits().count(reason);
       self.set_exit_reason(std::move(reason));
     }
@@ -178,37 +183,11 @@ rusm_tick GuestBody::on_tick() noexcept {
 }
 
 // Room comes back with time. Dropping is over when half of it is there again, so that it is not told for each line.
-void GuestBody::refill(Output& output) const noexcept {
-  const Capabilities& may = program_.capabilities();
-  const Nanoseconds now = runtime_.clock().now();
-  if (output.filled_at == kNever) {
-    output.room = may.log_bytes_max;
-  } else {
-    const double back = static_cast<double>(may.log_bytes_per_second) * static_cast<double>(now - output.filled_at) /
-                        static_cast<double>(kSecond);
-    if (back < 1) return;
-    const double room = std::min(static_cast<double>(output.room) + back, static_cast<double>(may.log_bytes_max));
-    output.room = static_cast<std::uint64_t>(room);
-  }
-  output.filled_at = now;
-  if (output.room >= may.log_bytes_max / 2) output.dropping = false;
-}
-
 void GuestBody::on_log(unsigned stream, std::string_view text) noexcept {
   Log* log = runtime_.log();
   if (log == nullptr || !log->wants(LogLevel::kInfo)) return;
   if (!output_) output_ = std::make_unique<Output>();
-  refill(*output_);
-  if (text.size() > output_->room) {
-    text = text.substr(0, output_->room);
-    if (!output_->dropping) {
-      output_->dropping = true;
-      program_.engine().limits().count(Limit::kLog);
-      log->warn("guest", "writes more than it may; what is too much is dropped",
-                {{"pid", pid_.to_string()}, {"component", program_.name()}});
-    }
-  }
-  output_->room -= text.size();
+  text = text.substr(0, actor_.may_log(text.size()));
   std::string& line = output_->lines[stream == 2 ? 1 : 0];
   while (!text.empty()) {
     const std::size_t end = text.find('\n');
@@ -333,6 +312,7 @@ rusm_host GuestBody::host() noexcept {
       .http_trailers = [](void* context, const rusm_http_header* trailers,
                           std::size_t count) noexcept { of(context).on_trailers({trailers, count}); },
       .http_finish = [](void* context, bool complete) noexcept { of(context).on_finish(complete); },
+      .actor = actor_host(),
   };
 }
 

@@ -16,6 +16,9 @@
 #include "otp/body.h"
 #include "otp/exit_reason.h"
 #include "otp/pid.h"
+#include "wasm/family.h"
+#include "wasm/guest_actor.h"
+#include "wasm/guest_services.h"
 #include "wasm/program.h"
 
 namespace rusm::wasm {
@@ -37,10 +40,13 @@ class CommandStatus final : public otp::Attachment {
 // How guests end:
 //   returned, exit code 0                          normal
 //   another exit code                              other("exited with code 3")
+//   killed itself                                  killed
 //   trap                                           crashed("trap"), with a backtrace
 //   its stack is full                              crashed("stack")
 //   host function failed or panicked               crashed("host")
 //   memory, tables, CPU time, the engine's slots   limit("memory" | "tables" | "cpu" | "instances")
+//   what it may hold as a process (ActorLimits)    limit("timers" | "streams" | "monitors" | "names" | "message" |
+//                                                        "chunk" | "mailbox")
 //   its time on the clock is over                  limit("time")
 //
 // An HTTP guest answers through its Exchange. One that ends without an answer leaves it open: its exit reason, which
@@ -48,10 +54,14 @@ class CommandStatus final : public otp::Attachment {
 class GuestBody final : public otp::Body {
  public:
   // Takes over one admission: `program->slots_needed()` slots, given back when the body is destroyed. `program`
-  // outlives it.
-  GuestBody(Program& program, otp::Runtime& runtime, Ref<http::Exchange> exchange, Ref<CommandStatus> status);
+  // and `services` outlive it. `place`: in the family of the guest that started it, if one did.
+  GuestBody(Program& program, otp::Runtime& runtime, const GuestServices& services, FamilyPlace place,
+            Ref<http::Exchange> exchange, Ref<CommandStatus> status);
 
   otp::Step resume(otp::Process& self, otp::Budget budget) noexcept override;
+
+  // What it is as a process among processes.
+  GuestActor& actor() noexcept { return actor_; }
 
   // The functions that the engine calls with a GuestBody as their context.
   static rusm_host host() noexcept;
@@ -62,10 +72,7 @@ class GuestBody final : public otp::Body {
  private:
   // What only some guests need.
   struct Output {
-    std::string lines[2];            // begun and not yet ended, of standard output and error
-    std::uint64_t room = 0;          // bytes that may be written now
-    Nanoseconds filled_at = kNever;  // when that was counted last; kNever: not yet
-    bool dropping = false;
+    std::string lines[2];  // begun and not yet ended, of standard output and error
   };
   struct Web {
     Ref<http::Exchange> exchange;
@@ -79,7 +86,6 @@ class GuestBody final : public otp::Body {
 
   otp::Step end(otp::Process& self) noexcept;
   void settle_exchange() noexcept;
-  void refill(Output& output) const noexcept;
   void dump_core() noexcept;
   otp::ExitReason reason_of(const rusm_exit& exit) noexcept;
   Nanoseconds cpu_used(Nanoseconds now) const noexcept { return cpu_used_ + (now - resumed_at_); }
@@ -98,6 +104,7 @@ class GuestBody final : public otp::Body {
 
   Program& program_;
   otp::Runtime& runtime_;
+  GuestActor actor_;
   rusm_instance* const instance_;
   otp::Pid pid_;  // from the first resume on
   Nanoseconds cpu_used_ = 0;

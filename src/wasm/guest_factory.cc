@@ -1,12 +1,17 @@
 #include "wasm/guest_factory.h"
 
 #include "otp/runtime.h"
+#include "otp/supervisor.h"
 #include "wasm/engine.h"
 #include "wasm/guest_body.h"
 
 namespace rusm::wasm {
 
 Result<otp::BodyPtr> GuestMaker::make(otp::StartArgument argument) noexcept {
+  return make_in({}, std::move(argument));
+}
+
+Result<otp::BodyPtr> GuestMaker::make_in(FamilyPlace place, otp::StartArgument argument) noexcept {
   Program& program = *program_;
   Ref<http::Exchange> exchange;
   Ref<CommandStatus> status;
@@ -26,12 +31,35 @@ Result<otp::BodyPtr> GuestMaker::make(otp::StartArgument argument) noexcept {
   if (!program.engine().slots().take(program.slots_needed(), runtime_.current_worker())) {
     return fail(ErrorCode::kLimit, program.name(), "all of the engine's slots are taken");
   }
-  return otp::BodyPtr(new GuestBody(program, runtime_, std::move(exchange), std::move(status)));
+  return otp::BodyPtr(
+      new GuestBody(program, runtime_, services_, std::move(place), std::move(exchange), std::move(status)));
+}
+
+void GuestMaker::limit(otp::SpawnOptions& options) const noexcept {
+  const ActorLimits& limits = program_->capabilities().actor_limits;
+  options.mailbox_messages_max = limits.mailbox_messages_max;
+  options.mailbox_bytes_max = limits.mailbox_bytes_max;
+  options.mailbox_overflow = otp::MailboxOverflow::kShed;
+}
+
+otp::ChildSpec guest_child(std::string name, std::shared_ptr<GuestMaker> maker) {
+  otp::ChildSpec spec;
+  spec.id = name;
+  spec.start = [name = std::move(name), maker = std::move(maker)](otp::Self& supervisor,
+                                                                  otp::SpawnOptions options) -> Result<otp::Spawned> {
+    Result<otp::BodyPtr> body = maker->make({});
+    if (!body) return std::unexpected(std::move(body.error()));
+    options.label = name;
+    maker->limit(options);
+    return supervisor.runtime().spawn_from(supervisor, std::move(*body), std::move(options));
+  };
+  return spec;
 }
 
 Result<> GuestFactory::add(std::shared_ptr<Program> program) {
   std::string name = program->name();
-  const auto [place, added] = makers_.try_emplace(name, std::make_shared<GuestMaker>(std::move(program), runtime_));
+  const auto [place, added] =
+      makers_.try_emplace(name, std::make_shared<GuestMaker>(std::move(program), runtime_, services_));
   if (!added) return fail(ErrorCode::kExists, std::move(name), "there is already a component of this name");
   return {};
 }

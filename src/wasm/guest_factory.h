@@ -6,11 +6,14 @@
 #include <string>
 
 #include "otp/body.h"
+#include "wasm/family.h"
+#include "wasm/guest_services.h"
 #include "wasm/program.h"
 
 namespace rusm::otp {
 class Runtime;
-}
+struct ChildSpec;
+}  // namespace rusm::otp
 
 namespace rusm::wasm {
 
@@ -19,22 +22,35 @@ namespace rusm::wasm {
 // Threads: any thread. Outlives the bodies that it made; the runtime outlives it.
 class GuestMaker final : public otp::BodyMaker {
  public:
-  GuestMaker(std::shared_ptr<Program> program, otp::Runtime& runtime)
-      : program_(std::move(program)), runtime_(runtime) {}
+  explicit GuestMaker(std::shared_ptr<Program> program, otp::Runtime& runtime, GuestServices services = {})
+      : program_(std::move(program)), runtime_(runtime), services_(services) {}
 
   // Errors: kLimit when all slots are taken; kInvalid for an attachment that does not fit the entry.
   Result<otp::BodyPtr> make(otp::StartArgument argument) noexcept override;
+  void limit(otp::SpawnOptions& options) const noexcept override;
+  // The same as make() for a guest that another guest starts, whose family has a place for it.
+  Result<otp::BodyPtr> make_child(FamilyPlace place) noexcept { return make_in(std::move(place), {}); }
   const Program& program() const noexcept { return *program_; }
 
  private:
+  Result<otp::BodyPtr> make_in(FamilyPlace place, otp::StartArgument argument) noexcept;
+
   const std::shared_ptr<Program> program_;
   otp::Runtime& runtime_;
+  const GuestServices services_;
 };
+
+// A child of a supervisor: instances of one program, with the limits of their mailboxes. `name`: of the spec and of its
+// processes, for people.
+otp::ChildSpec guest_child(std::string name, std::shared_ptr<GuestMaker> maker);
 
 // Threads: add() before anything else uses it; find() from any thread.
 class GuestFactory final : public otp::BodyFactory {
  public:
-  explicit GuestFactory(otp::Runtime& runtime) : runtime_(runtime) {}
+  // `services`: what its guests reach; they start what this factory finds.
+  explicit GuestFactory(otp::Runtime& runtime, GuestServices services = {}) : runtime_(runtime), services_(services) {
+    services_.factory = this;
+  }
 
   // Registers a program under its name. Errors: kExists when the name is taken.
   Result<> add(std::shared_ptr<Program> program);
@@ -42,6 +58,7 @@ class GuestFactory final : public otp::BodyFactory {
 
  private:
   otp::Runtime& runtime_;
+  GuestServices services_;
   std::map<std::string, std::shared_ptr<GuestMaker>, std::less<>> makers_;
 };
 

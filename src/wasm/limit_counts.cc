@@ -4,7 +4,8 @@ namespace rusm::wasm {
 namespace {
 
 constexpr std::array<std::string_view, kLimits> kNames = {
-    "memory", "tables", "cpu", "time", "stack", "instances", "log", "address", "name", "http-requests",
+    "memory",        "tables",  "cpu",     "time",   "stack",   "instances", "log",      "address", "name",
+    "http-requests", "message", "mailbox", "timers", "streams", "chunk",     "monitors", "names",   "processes",
 };
 
 }  // namespace

@@ -21,6 +21,14 @@ enum class Limit : std::uint8_t {
   kAddress,       // an address that may not be reached, or listened on
   kName,          // a name that may not be looked up
   kHttpRequests,  // outgoing requests beyond those that may be under way
+  kMessage,       // a message that is too long
+  kMailbox,       // no room for what was stashed; what senders' messages find is counted by the runtime
+  kTimers,
+  kStreams,
+  kChunk,
+  kMonitors,
+  kNames,
+  kProcesses,  // of a family, or slots for one
   kCount,
 };
 inline constexpr std::size_t kLimits = static_cast<std::size_t>(Limit::kCount);

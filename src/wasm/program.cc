@@ -39,6 +39,11 @@ Result<ComponentPtr> load_artifact(Engine& engine, std::span<const std::byte> ar
   return ComponentPtr(component);
 }
 
+Entry first_entry(const rusm_component_info& info) {
+  if ((info.entries & RUSM_ENTRY_BIT_HTTP) != 0) return Entry::kHttp;
+  return (info.entries & RUSM_ENTRY_BIT_COMMAND) != 0 ? Entry::kCommand : Entry::kExport;
+}
+
 // From the cache if it has it, else compiled; what was compiled is put into the cache.
 Result<ComponentPtr> component_of(Engine& engine, const CodeCache* cache, std::span<const std::byte> wasm,
                                   const std::string& where) {
@@ -93,6 +98,7 @@ Result<std::shared_ptr<Program>> Program::from_bytes(Engine& engine, const CodeC
   }
   Result<GrantsPtr> grants = options.capabilities.to_grants();
   if (!grants) return std::unexpected(std::move(grants.error()));
+  if (options.entry == Entry::kAny) options.entry = first_entry(info);
   rusm_entry entry = RUSM_ENTRY_HTTP;
   if (options.entry == Entry::kCommand) entry = RUSM_ENTRY_COMMAND;
   if (options.entry == Entry::kExport) entry = RUSM_ENTRY_EXPORT;

@@ -20,6 +20,7 @@ enum class Entry : std::uint8_t {
   kHttp,     // wasi:http/incoming-handler: one request
   kCommand,  // wasi:cli/run of a component, _start of a core module
   kExport,   // a function without parameters and results
+  kAny,      // the first of kHttp, kCommand and kExport that it has; entry() says which
 };
 
 struct ProgramOptions {

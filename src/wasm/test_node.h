@@ -86,13 +86,17 @@ class TestNode {
       ADD_FAILURE() << body.error().to_string();
       return {};
     }
-    otp::SpawnOptions options;
+    return begin_body(std::move(*body), {});
+  }
+
+  // Starts any body, whose end wait() hears of.
+  otp::Pid begin_body(otp::BodyPtr body, otp::SpawnOptions options) {
     options.on_exit = [this](otp::Pid pid, const otp::ExitReason& reason) {
       const std::lock_guard lock(mutex_);
       ended_.emplace_back(pid, reason);
       condition_.notify_all();
     };
-    return runtime.spawn_body(std::move(*body), std::move(options));
+    return runtime.spawn_body(std::move(body), std::move(options));
   }
 
   otp::ExitReason wait(otp::Pid pid) {

@@ -4,6 +4,7 @@ rusm_cpp_guest(hostile WORLD wasi:http/proxy@0.2.12 INCLUDE ${CMAKE_SOURCE_DIR}/
 rusm_cpp_guest(cli KEEP_CORE SOURCES tests/guests/cli/cli.cc)
 rusm_cpp_guest(foreign WORLD foreign WIT tests/guests/foreign SOURCES tests/guests/foreign/foreign.cc)
 rusm_cpp_guest(plain WORLD plain WIT tests/guests/plain SOURCES tests/guests/plain/plain.cc)
+rusm_rust_guest(actors FOLDER tests/guests/actors)
 rusm_rust_guest(network FOLDER tests/guests/network)
 rusm_cpp_guest(conformance KEEP_CORE SOURCES tests/guests/conformance/conformance.cc)
 

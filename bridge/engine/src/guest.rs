@@ -9,7 +9,7 @@ use crate::outgoing::{Client, Sent};
 use crate::wake::YieldSlice;
 use std::sync::Arc;
 use wasmtime::component::ResourceTable;
-use wasmtime::{Engine, ResourceLimiter, Result, Store, StoreContextMut, UpdateDeadline};
+use wasmtime::{Engine, Memory, ResourceLimiter, Result, Store, StoreContextMut, UpdateDeadline};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::sockets::WasiSocketsView;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -138,6 +138,10 @@ pub struct Guest {
     network: Option<Box<GuestNetwork>>,
     wasi: Option<Box<WasiCtx>>,
     p1: Option<Box<WasiP1Ctx>>,
+    /// Of a core module that calls the module `rusm`.
+    pub memory: Option<Memory>,
+    /// Why its last call was refused.
+    pub last_error: String,
 }
 
 impl Guest {
@@ -164,6 +168,8 @@ impl Guest {
             network: None,
             wasi: None,
             p1: None,
+            memory: None,
+            last_error: String::new(),
         }
     }
 

@@ -3,6 +3,7 @@
 #![allow(non_camel_case_types)]
 
 use crate::abi::{Failure, rusm_bytes};
+use crate::actor_host::{Actor, rusm_actor_host};
 use std::ffi::c_void;
 
 /// Answer of `tick`.
@@ -82,6 +83,8 @@ pub struct rusm_host {
     /// The response body is complete (true) or broken off (false); exactly once after a successful `http_respond`,
     /// except when the instance is dropped before.
     pub http_finish: Option<unsafe extern "C" fn(context: *mut c_void, complete: bool)>,
+    /// For guests that are processes.
+    pub actor: rusm_actor_host,
 }
 
 /// `rusm_host` with every function present.
@@ -96,10 +99,12 @@ pub struct HostTable {
     http_write: unsafe extern "C" fn(*mut c_void, *const u8, usize, *mut usize) -> u32,
     http_trailers: unsafe extern "C" fn(*mut c_void, *const rusm_http_header, usize),
     http_finish: unsafe extern "C" fn(*mut c_void, bool),
+    actor: rusm_actor_host,
 }
 
 impl HostTable {
     pub fn new(host: &rusm_host) -> Result<HostTable, Failure> {
+        host.actor.check()?;
         Ok(HostTable {
             tick: host.tick.ok_or_else(|| Failure::null("host.tick"))?,
             write_log: host.write_log.ok_or_else(|| Failure::null("host.write_log"))?,
@@ -109,6 +114,7 @@ impl HostTable {
             http_respond_error: host
                 .http_respond_error
                 .ok_or_else(|| Failure::null("host.http_respond_error"))?,
+            actor: host.actor,
             http_write: host.http_write.ok_or_else(|| Failure::null("host.http_write"))?,
             http_trailers: host.http_trailers.ok_or_else(|| Failure::null("host.http_trailers"))?,
             http_finish: host.http_finish.ok_or_else(|| Failure::null("host.http_finish"))?,
@@ -154,6 +160,12 @@ unsafe impl Sync for Host {}
 impl Host {
     pub fn new(table: &'static HostTable, context: *mut c_void) -> Host {
         Host { table, context }
+    }
+
+    /// What the guest can do as a process.
+    #[inline]
+    pub fn actor(&self) -> Actor {
+        Actor::new(&self.table.actor, self.context)
     }
 
     pub fn tick(&self) -> u32 {

@@ -2,6 +2,7 @@
 
 use crate::guest::Guest;
 use crate::lookup::Lookup;
+use crate::{actor, actor_module};
 use wasmtime::component::{Component, HasData, Linker, ResourceTable};
 use wasmtime::{Engine, Module, Result};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
@@ -85,13 +86,15 @@ pub fn component_linker(engine: &Engine) -> Result<Linker<Guest>> {
     sockets::network::add_to_linker::<_, WasiSockets>(l, &(&options).into(), Guest::sockets)?;
     sockets::ip_name_lookup::add_to_linker::<_, Lookup>(l, Guest::lookup)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(l)?;
+    actor::add_to_linker(l)?;
     Ok(linker)
 }
 
-/// WASI preview 1.
+/// WASI preview 1 and the module `rusm`.
 pub fn module_linker(engine: &Engine) -> Result<wasmtime::Linker<Guest>> {
     let mut linker = wasmtime::Linker::<Guest>::new(engine);
     wasmtime_wasi::p1::add_to_linker_async(&mut linker, Guest::p1)?;
+    actor_module::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 
@@ -110,17 +113,29 @@ pub fn missing_of_component(engine: &Engine, component: &Component) -> Option<St
 pub fn missing_of_module(module: &Module) -> Option<String> {
     let missing: Vec<String> = module
         .imports()
-        .filter(|import| import.module() != PREVIEW1)
+        .filter(|import| !module_offered(import.module(), import.name()))
         .map(|import| format!("{}.{}", import.module(), import.name()))
         .collect();
     describe(&missing)
 }
 
+/// Whether a module needs a context of WASI preview 1, which takes as long to make as a small guest runs.
+pub fn needs_wasi(module: &Module) -> bool {
+    module.imports().any(|import| import.module() == PREVIEW1)
+}
+
 fn offered(name: &str) -> bool {
     match name.split_once('@') {
-        Some((interface, version)) => INTERFACES.contains(&interface) && version.starts_with("0.2."),
+        Some((interface, version)) => {
+            (INTERFACES.contains(&interface) && version.starts_with("0.2."))
+                || (actor::INTERFACES.contains(&interface) && version == actor::VERSION)
+        }
         None => false,
     }
+}
+
+fn module_offered(module: &str, name: &str) -> bool {
+    module == PREVIEW1 || (module == actor_module::MODULE && actor_module::FUNCTIONS.contains(&name))
 }
 
 fn describe(missing: &[String]) -> Option<String> {
@@ -138,7 +153,10 @@ fn describe(missing: &[String]) -> Option<String> {
         text.push_str(&format!(" and {} more", missing.len() - NAMED_MAX));
     }
     Some(format!(
-        "imports {text}, which this node does not offer; it offers WASI 0.2 (components) and {PREVIEW1} (core modules)"
+        "imports {text}, which this node does not offer; it offers WASI 0.2 and rusm:runtime@{} (components), \
+         {PREVIEW1} and {} (core modules)",
+        actor::VERSION,
+        actor_module::MODULE
     ))
 }
 
@@ -160,5 +178,9 @@ mod tests {
         assert!(!offered("wasi:io/streams@0.3.0"));
         assert!(!offered("wasi:io/streams"));
         assert!(!offered("foo:bar/baz@0.2.0"));
+        assert!(offered("rusm:runtime/actor@0.1.0"));
+        assert!(!offered("rusm:runtime/actor@0.2.0"));
+        assert!(module_offered("rusm", "send"));
+        assert!(!module_offered("rusm", "fork"));
     }
 }

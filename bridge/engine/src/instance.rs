@@ -88,12 +88,11 @@ async fn run_command(pre: &'static CommandPre<Guest>, engine: &'static Engine, m
 async fn run_module(
     pre: &'static wasmtime::InstancePre<Guest>,
     name: &'static str,
+    wasi: bool,
     engine: &'static Engine,
     mut guest: Guest,
 ) -> Ending {
-    if pre.module().imports().len() > 0
-        && let Err(error) = guest.prepare_p1()
-    {
+    if wasi && let Err(error) = guest.prepare_p1() {
         return Ending::of(Err(error), &guest);
     }
     let mut store = guest.into_store(engine);
@@ -116,7 +115,7 @@ impl rusm_instance {
             Entry::Http(pre) => Task::Http(Exchange::new(pre, engine, guest)),
             Entry::Command(pre) => Task::Plain(Box::pin(run_command(pre, engine, guest))),
             Entry::Export { pre, index } => Task::Plain(Box::pin(run_export(pre, index, engine, guest))),
-            Entry::Module { pre, name } => Task::Plain(Box::pin(run_module(pre, name, engine, guest))),
+            Entry::Module { pre, name, wasi } => Task::Plain(Box::pin(run_module(pre, name, *wasi, engine, guest))),
         };
         rusm_instance {
             program,

@@ -9,6 +9,11 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 pub mod abi;
+mod actor;
+pub mod actor_host;
+mod actor_module;
+#[cfg(test)]
+mod actor_test;
 pub mod artifact;
 pub mod compile;
 pub mod engine;

@@ -35,6 +35,8 @@ pub enum Entry {
     Module {
         pre: wasmtime::InstancePre<Guest>,
         name: String,
+        /// It imports WASI preview 1.
+        wasi: bool,
     },
 }
 
@@ -146,6 +148,7 @@ fn module_entry(engine: &rusm_engine, module: &Module, entry: rusm_entry, name: 
     Ok(Entry::Module {
         pre,
         name: name.to_owned(),
+        wasi: imports::needs_wasi(module),
     })
 }
 

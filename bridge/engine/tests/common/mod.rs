@@ -1,6 +1,8 @@
 //! A small embedder over the C ABI, for tests and benchmarks.
 #![allow(dead_code)]
 
+pub mod actors;
+
 use rusm_bridge::abi::*;
 use rusm_bridge::artifact::*;
 use rusm_bridge::compile::*;
@@ -39,6 +41,11 @@ pub struct World {
     pub ticks: VecDeque<rusm_tick>,
     pub tick_count: u64,
     pub wakes: AtomicU64,
+    /// Messages that the guest will receive, the one that it received last, those that it sent, and how often it asked.
+    pub inbox: VecDeque<Vec<u8>>,
+    pub current: Vec<u8>,
+    pub sent: Vec<(u64, Vec<u8>)>,
+    pub receives: u64,
     head: Vec<rusm_http_header>,
 }
 
@@ -205,6 +212,7 @@ pub fn host() -> rusm_host {
         http_write: Some(http_write),
         http_trailers: Some(http_trailers),
         http_finish: Some(http_finish),
+        actor: actors::actor_host(),
     }
 }
 

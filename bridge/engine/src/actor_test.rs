@@ -1,0 +1,155 @@
+//! Panics in the calls of guests that are processes: each crosses the guest and is contained where it was resumed.
+
+use crate::abi::rusm_buffer;
+use crate::actor_module;
+use crate::engine::{rusm_engine, rusm_engine_config, rusm_engine_new};
+use crate::guest::Guest;
+use crate::host::{Host, rusm_host};
+use std::cell::Cell;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::ptr;
+use std::task::{Context, Waker};
+use wasmtime::{ExternType, Module, Result, ValType};
+
+thread_local! {
+    static PANICS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Panics if a test on this thread wants it to, where the embedder's function would be called.
+pub fn maybe_panic() {
+    if PANICS.get() {
+        std::panic::panic_any("injected");
+    }
+}
+
+unsafe extern "C" fn never() {
+    unreachable!("a test that panics before calls nothing");
+}
+
+/// An engine none of whose embedder's functions is ever called.
+fn engine() -> Result<&'static rusm_engine> {
+    let (mut engine, mut error) = (ptr::null_mut(), rusm_buffer::EMPTY);
+    // SAFETY: a table of function pointers, none of which is called; a configuration of which the rest is zero.
+    unsafe {
+        let host: rusm_host =
+            std::mem::transmute([never as *const () as usize; size_of::<rusm_host>() / size_of::<usize>()]);
+        let mut config: rusm_engine_config = std::mem::zeroed();
+        config.memory_bytes_max = 64 << 20;
+        config.memory_reservation_bytes = 64 << 20;
+        config.memory_guard_bytes = 64 << 10;
+        config.table_elements_max = 1000;
+        config.stack_bytes = 1 << 20;
+        config.wasm_stack_bytes_max = 512 << 10;
+        config.signals_based_traps = true;
+        config.blocking_threads_max = 1;
+        rusm_engine_new(&config, &host, &mut engine, &mut error);
+        engine
+            .as_ref()
+            .ok_or_else(|| wasmtime::Error::msg("the engine does not start"))
+    }
+}
+
+fn guest(engine: &'static rusm_engine) -> Guest {
+    let mut grants = ptr::null_mut();
+    // SAFETY: a configuration of nothing but zeros and null pointers is one that grants nothing.
+    unsafe {
+        let mut config: crate::grants::rusm_grants_config = std::mem::zeroed();
+        config.memory_bytes_max = 1 << 20;
+        config.hostcall_bytes_max = 1 << 20;
+        crate::grants::rusm_grants_new(&config, &mut grants, ptr::null_mut());
+        Guest::new(engine, Host::new(engine.host(), ptr::null_mut()), &*grants)
+    }
+}
+
+fn failed(failure: crate::abi::Failure) -> wasmtime::Error {
+    wasmtime::Error::msg(failure.text)
+}
+
+/// What the panic said that came out of the first poll of `future`; nothing if none did.
+fn panic_of(future: impl Future) -> Option<String> {
+    PANICS.set(true);
+    let polled = catch_unwind(AssertUnwindSafe(|| {
+        let _ = pin!(future).poll(&mut Context::from_waker(Waker::noop()));
+    }));
+    PANICS.set(false);
+    polled.err().map(|payload| crate::abi::panic_text(payload.as_ref()))
+}
+
+fn zero(ty: &ValType) -> &'static str {
+    match ty {
+        ValType::I64 => "(i64.const 0)",
+        _ => "(i32.const 0)",
+    }
+}
+
+/// A module whose `run` calls one function of the module `rusm` with zeros.
+fn caller_of(name: &str, ty: &wasmtime::FuncType) -> String {
+    let params: Vec<String> = ty.params().map(|param| param.to_string()).collect();
+    let results: Vec<String> = ty.results().map(|result| result.to_string()).collect();
+    let zeros: String = ty.params().map(|param| zero(&param)).collect();
+    let drops = "drop ".repeat(results.len());
+    format!(
+        r#"(module (import "rusm" "{name}" (func $f (param {}) (result {}))) (memory (export "memory") 1)
+           (func (export "run") {zeros} call $f {drops}))"#,
+        params.join(" "),
+        results.join(" ")
+    )
+}
+
+#[test]
+fn a_panic_in_any_call_of_a_module_is_contained() -> Result<()> {
+    let engine = engine()?;
+    let linker = engine.module_linker().map_err(failed)?;
+    for name in actor_module::FUNCTIONS {
+        // These two ask nobody.
+        if ["last_error", "notify"].contains(name) {
+            continue;
+        }
+        let mut store = guest(engine).into_store(engine.wasmtime());
+        let ExternType::Func(ty) = linker.get(&mut store, actor_module::MODULE, name)?.ty(&store) else {
+            return Err(wasmtime::Error::msg(format!("{name} is no function")));
+        };
+        let module = Module::new(engine.wasmtime(), caller_of(name, &ty))?;
+        let said = panic_of(async {
+            let instance = linker.instantiate_async(&mut store, &module).await?;
+            let run = instance.get_typed_func::<(), ()>(&mut store, "run")?;
+            run.call_async(&mut store, ()).await
+        });
+        assert_eq!(said.as_deref(), Some("injected"), "{name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_panic_in_calls_of_a_component_is_contained() -> Result<()> {
+    let engine = engine()?;
+    let linker = engine.component_linker().map_err(failed)?;
+    for (interface, name, result) in [
+        ("actor", "own-pid", "(result u64)"),
+        ("actor", "unstash", ""),
+        ("streams", "stream-accept", "(result u64)"),
+    ] {
+        let drops = if result.is_empty() { "" } else { "drop" };
+        let core_result = if result.is_empty() { "" } else { "(result i64)" };
+        let component = wasmtime::component::Component::new(
+            engine.wasmtime(),
+            format!(
+                r#"(component (import "rusm:runtime/{interface}@0.1.0" (instance $i (export "{name}" (func {result}))))
+                   (core func $f (canon lower (func $i "{name}")))
+                   (core module $m (import "" "f" (func $f {core_result})) (func (export "run") call $f {drops}))
+                   (core instance $c (instantiate $m (with "" (instance (export "f" (func $f))))))
+                   (func (export "run") (canon lift (core func $c "run"))))"#
+            ),
+        )?;
+        let mut store = guest(engine).into_store(engine.wasmtime());
+        let said = panic_of(async {
+            let instance = linker.instantiate_async(&mut store, &component).await?;
+            let run = instance.get_typed_func::<(), ()>(&mut store, "run")?;
+            run.call_async(&mut store, ()).await
+        });
+        assert_eq!(said.as_deref(), Some("injected"), "{name}");
+    }
+    Ok(())
+}

@@ -1,0 +1,428 @@
+#include "wasm/guest_actor.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/log.h"
+#include "otp/runtime.h"
+#include "wasm/engine.h"
+
+namespace rusm::wasm {
+namespace {
+
+// Longer than any node lives, and far from where a sum of times would overflow.
+constexpr std::uint64_t kDelayMsMax = 10ull * 365 * 24 * 3600 * 1000;
+constexpr std::size_t kLabelBytesMax = 255;
+
+Nanoseconds from_ms(std::uint64_t ms) {
+  return static_cast<Nanoseconds>(std::min(ms, kDelayMsMax)) * kMillisecond;
+}
+
+rusm_bytes shown(std::span<const std::byte> bytes) {
+  return to_bytes(bytes);
+}
+
+// At most `bytes_max`, and no broken character at the end.
+std::string_view cut(std::string_view text, std::size_t bytes_max) {
+  if (text.size() <= bytes_max) return text;
+  while (bytes_max > 0 && (static_cast<unsigned char>(text[bytes_max]) & 0xc0) == 0x80) --bytes_max;
+  return text.substr(0, bytes_max);
+}
+
+}  // namespace
+
+GuestActor::More& GuestActor::more() {
+  if (!more_) more_ = std::make_unique<More>();
+  return *more_;
+}
+
+rusm_call GuestActor::refuse(std::string text) {
+  more().text = std::move(text);
+  return RUSM_CALL_ERROR;
+}
+
+rusm_call GuestActor::end(otp::ExitReason reason) {
+  more().text = reason.to_string();
+  more_->end = std::move(reason);
+  return RUSM_CALL_TRAP;
+}
+
+std::optional<otp::ExitReason> GuestActor::take_end() noexcept {
+  return more_ ? std::exchange(more_->end, std::nullopt) : std::nullopt;
+}
+
+// ── Messages ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+rusm_call GuestActor::send(otp::Pid to, std::span<const std::byte> bytes) noexcept {
+  if (bytes.size() > limits().message_bytes_max) [[unlikely]] {
+    return limit("message",
+                 fmt::format("a message of {} bytes; {} are allowed", bytes.size(), limits().message_bytes_max));
+  }
+  self_->send(to, bytes);
+  return RUSM_CALL_OK;
+}
+
+void GuestActor::render(std::span<const std::byte> bytes) {
+  more().rendered.assign(bytes.begin(), bytes.end());
+  shown_ = shown(more_->rendered);
+}
+
+// Makes `message` the one that the guest sees; false when it is nothing for it.
+bool GuestActor::show(otp::Message message) {
+  if (message.is_bytes()) [[likely]] {
+    shown_ = shown(message.bytes());
+  } else if (message.is_down()) {
+    if (more_) more_->monitors.erase(message.reference());
+    const std::string text =
+        fmt::format(R"({{"__down":"{}","reason":"{}"}})", message.from().raw(), name_of(message.reason().kind()));
+    render(std::as_bytes(std::span(text)));
+  } else if (auto* reader = message.get_if<otp::StreamReader>()) {
+    streams().arrived(std::move(*reader));
+    return false;
+  } else {
+    const std::optional<std::vector<std::byte>> bytes = message.encoded();
+    if (!bytes) return false;
+    render(*bytes);
+  }
+  current_ = std::move(message).release();
+  return true;
+}
+
+rusm_call GuestActor::receive(std::uint64_t timeout_ms, rusm_bytes* message) noexcept {
+  chunk_shown_ = false;
+  if (kept_) {
+    kept_ = false;
+    *message = shown_;
+    return RUSM_CALL_OK;
+  }
+  current_.reset();
+  while (std::optional<otp::Message> next = self_->try_receive()) {
+    if (!show(std::move(*next))) continue;
+    blocked_ = false;
+    *message = shown_;
+    return RUSM_CALL_OK;
+  }
+  if (timeout_ms == RUSM_NO_TIMEOUT || self_->exit_pending()) return block(otp::Step::kWait);
+  const Nanoseconds now = runtime_.clock().now();
+  if (!blocked_) deadline_ = deadline_after(now, from_ms(timeout_ms));
+  blocked_ = now < deadline_;
+  if (!blocked_) return RUSM_CALL_NONE;
+  self_->wake_at(deadline_);
+  return block(otp::Step::kWait);
+}
+
+void GuestActor::keep() noexcept {
+  if (chunk_shown_) {
+    streams().keep();
+  } else {
+    kept_ = true;
+  }
+}
+
+rusm_call GuestActor::stash(std::span<const std::byte> bytes) noexcept {
+  const bool is_current = current_ && !kept_ && bytes.size() == shown_.len &&
+                          (bytes.empty() || std::memcmp(bytes.data(), shown_.ptr, shown_.len) == 0);
+  if (!is_current && bytes.size() > limits().message_bytes_max) {
+    return limit("message", "a stashed message that is longer than messages may be");
+  }
+  otp::Message message = is_current ? otp::Message(std::move(current_)) : otp::Message::of_bytes(bytes);
+  if (is_current) shown_ = {};
+  if (!self_->stash(std::move(message))) return limit("mailbox", "there is no room for what was stashed");
+  return RUSM_CALL_OK;
+}
+
+// ── Timers ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+void GuestActor::forget_fired_timers() {
+  const Nanoseconds now = runtime_.clock().now();
+  boost::unordered::erase_if(more_->timers, [&](const auto& entry) {
+    if (entry.second.due > now) return false;
+    more_->timer_bytes -= entry.second.bytes;
+    return true;
+  });
+}
+
+rusm_call GuestActor::send_after(otp::Pid to, std::uint64_t delay_ms, std::span<const std::byte> bytes,
+                                 std::uint64_t* timer) noexcept {
+  More& more = this->more();
+  const auto is_full = [&] {
+    return more.timers.size() >= limits().timers_max || more.timer_bytes + bytes.size() > limits().timer_bytes_max;
+  };
+  if (is_full()) forget_fired_timers();
+  if (is_full()) {
+    return limit("timers",
+                 fmt::format("{} timers with {} bytes are waiting; {} with {} bytes are allowed", more.timers.size(),
+                             more.timer_bytes + bytes.size(), limits().timers_max, limits().timer_bytes_max));
+  }
+  const Nanoseconds span = from_ms(delay_ms);
+  const otp::TimerId id = self_->send_after(span, to, otp::Message::of_bytes(bytes));
+  if (!id) return limit("timers", "the node has no timer left");
+  more.timers.emplace(id.raw, ArmedTimer{deadline_after(runtime_.clock().now(), span), bytes.size()});
+  more.timer_bytes += bytes.size();
+  *timer = id.raw;
+  return RUSM_CALL_OK;
+}
+
+rusm_call GuestActor::cancel_timer(std::uint64_t timer) noexcept {
+  if (!more_) return RUSM_CALL_NONE;
+  const auto found = more_->timers.find(timer);
+  if (found == more_->timers.end()) return RUSM_CALL_NONE;
+  more_->timer_bytes -= found->second.bytes;
+  more_->timers.erase(found);
+  return self_->cancel(otp::TimerId{timer}) ? RUSM_CALL_OK : RUSM_CALL_NONE;
+}
+
+// ── Other processes ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+rusm_call GuestActor::monitor_refused() {
+  // The interface has no answer for it, and whoever monitors can do without: said once in the log.
+  if (!std::exchange(more().said_no_monitor, true)) {
+    if (Log* log = runtime_.log()) {
+      log->warn("guest", "monitors a process, which needs allow-spawn or allow-process-control: it will not be told",
+                {{"pid", pid_.to_string()}, {"component", program_.name()}});
+    }
+  }
+  return RUSM_CALL_OK;
+}
+
+rusm_call GuestActor::monitor(otp::Pid target) noexcept {
+  if (!rights().spawn && !rights().process_control) return monitor_refused();
+  if (more().monitors.size() >= limits().monitors_max) {
+    return limit("monitors", fmt::format("{} processes are monitored, and no more are allowed", limits().monitors_max));
+  }
+  more_->monitors.insert(self_->monitor(target));
+  return RUSM_CALL_OK;
+}
+
+std::span<const std::uint64_t> GuestActor::processes() noexcept {
+  std::vector<std::uint64_t>& pids = more().pids;
+  pids.clear();
+  if (!rights().process_control) {
+    pids.push_back(own_pid());
+  } else {
+    for (const otp::Pid pid : runtime_.processes()) pids.push_back(pid.raw());
+  }
+  return pids;
+}
+
+// A process's own names are known without a look at all names of the node.
+std::span<const rusm_bytes> GuestActor::show_names(otp::Pid target) {
+  More& more = this->more();
+  more.strings.clear();
+  more.texts.clear();
+  if (is_self(target)) {
+    more.strings.assign(more.names.begin(), more.names.end());
+  } else {
+    for (const auto& [name, pid] : runtime_.names()) {
+      if (pid == target) more.strings.push_back(name);
+    }
+  }
+  for (const std::string& name : more.strings) more.texts.push_back(to_bytes(name));
+  return more.texts;
+}
+
+rusm_call GuestActor::info(otp::Pid target, rusm_process_info* info) noexcept {
+  if (!is_self(target) && !rights().process_control) return RUSM_CALL_NONE;
+  const std::optional<otp::ProcessInfo> known = runtime_.info(target);
+  if (!known) return RUSM_CALL_NONE;
+  const std::span<const rusm_bytes> names = show_names(target);
+  more_->label = known->label;
+  *info = {.pid = target.raw(),
+           .links = 0,
+           .monitors = is_self(target) ? static_cast<std::uint32_t>(more_->monitors.size()) : 0,
+           .mailbox_depth = known->mailbox_length,
+           .trap_exit = false,
+           .has_label = !known->label.empty(),
+           .label = to_bytes(more_->label),
+           .names = names.data(),
+           .name_count = names.size()};
+  return RUSM_CALL_OK;
+}
+
+rusm_call GuestActor::is_alive(otp::Pid target) noexcept {
+  if (is_self(target)) return RUSM_CALL_OK;
+  return rights().process_control && runtime_.is_alive(target) ? RUSM_CALL_OK : RUSM_CALL_NONE;
+}
+
+rusm_call GuestActor::kill(otp::Pid target) noexcept {
+  if (is_self(target)) return end(otp::ExitReason::Kind::kKilled);
+  if (!rights().process_control || !runtime_.is_alive(target)) return RUSM_CALL_NONE;
+  self_->exit(target, otp::ExitReason::Kind::kKill);
+  return RUSM_CALL_OK;
+}
+
+// ── Names and tags ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+rusm_call GuestActor::register_name(std::string_view name) noexcept {
+  More& more = this->more();
+  if (more.names.size() + more.tags >= limits().names_max) return RUSM_CALL_NONE;
+  if (!runtime_.register_name(name, pid_)) return RUSM_CALL_NONE;
+  more.names.emplace(name);
+  return RUSM_CALL_OK;
+}
+
+rusm_call GuestActor::unregister_name(std::string_view name) noexcept {
+  if (!rights().process_control && runtime_.whereis(name) != pid_) return RUSM_CALL_NONE;
+  if (more_) {
+    if (const auto found = more_->names.find(name); found != more_->names.end()) more_->names.erase(found);
+  }
+  return runtime_.unregister_name(name) ? RUSM_CALL_OK : RUSM_CALL_NONE;
+}
+
+rusm_call GuestActor::whereis(std::string_view name, std::uint64_t* pid) noexcept {
+  const otp::Pid found = runtime_.whereis(name);
+  *pid = found.raw();
+  return found ? RUSM_CALL_OK : RUSM_CALL_NONE;
+}
+
+void GuestActor::set_label(std::string_view label) noexcept {
+  self_->set_label(std::string(cut(label, kLabelBytesMax)));
+}
+
+rusm_call GuestActor::join(std::string_view tag) noexcept {
+  More& more = this->more();
+  if (runtime_.is_member(tag, pid_)) return RUSM_CALL_OK;
+  if (more.names.size() + more.tags >= limits().names_max) {
+    return limit("names", fmt::format("{} names and tags are taken, and no more are allowed", limits().names_max));
+  }
+  if (const Result<> joined = runtime_.join(tag, pid_); !joined) {
+    return end(otp::ExitReason::crashed("host", joined.error().to_string()));
+  }
+  ++more.tags;
+  return RUSM_CALL_OK;
+}
+
+void GuestActor::leave(std::string_view tag) noexcept {
+  if (runtime_.leave(tag, pid_) && more().tags > 0) --more_->tags;
+}
+
+std::span<const std::uint64_t> GuestActor::members(std::string_view tag) noexcept {
+  std::vector<std::uint64_t>& pids = more().pids;
+  pids.clear();
+  if (const otp::Groups::Members members = runtime_.members(tag)) {
+    for (const otp::Pid pid : *members) pids.push_back(pid.raw());
+  }
+  return pids;
+}
+
+rusm_call GuestActor::kill_tag(std::string_view tag, std::uint32_t* count) noexcept {
+  if (!rights().process_control) return RUSM_CALL_NONE;
+  const bool with_self = runtime_.is_member(tag, pid_);
+  *count = static_cast<std::uint32_t>(runtime_.exit_group(tag, otp::ExitReason::Kind::kKill));
+  return with_self ? end(otp::ExitReason::Kind::kKilled) : rusm_call(RUSM_CALL_OK);
+}
+
+// ── Streams ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+GuestStreams& GuestActor::streams() {
+  if (!more().streams) more_->streams = std::make_unique<GuestStreams>(limits());
+  return *more_->streams;
+}
+
+rusm_call GuestActor::result_of(GuestStreams::Outcome outcome) {
+  using Outcome = GuestStreams::Outcome;
+  switch (outcome) {
+    case Outcome::kDone:
+      return RUSM_CALL_OK;
+    case Outcome::kNothing:
+      return RUSM_CALL_NONE;
+    case Outcome::kWaitForStream:
+      return block(otp::Step::kWaitSignals);
+    case Outcome::kWaitForMessage:
+      return block(otp::Step::kWait);
+    case Outcome::kTooMany:
+      return limit("streams", fmt::format("{} streams are open, and no more are allowed", limits().streams_max));
+    case Outcome::kTooLong:
+      break;
+  }
+  return limit("chunk", fmt::format("a chunk of a stream has at most {} bytes", limits().chunk_bytes_max));
+}
+
+rusm_call GuestActor::stream_open(otp::Pid to, std::uint64_t* stream) noexcept {
+  return result_of(streams().open(*self_, to, stream));
+}
+
+rusm_call GuestActor::stream_write(std::uint64_t stream, std::span<const std::byte> chunk) noexcept {
+  return result_of(streams().write(*self_, stream, chunk));
+}
+
+void GuestActor::stream_close(std::uint64_t stream) noexcept {
+  streams().close(stream);
+}
+
+rusm_call GuestActor::stream_accept(std::uint64_t* stream) noexcept {
+  return result_of(streams().accept(*self_, stream));
+}
+
+rusm_call GuestActor::stream_read(std::uint64_t stream, rusm_bytes* chunk) noexcept {
+  std::span<const std::byte> bytes;
+  const rusm_call call = result_of(streams().read(*self_, stream, &bytes));
+  chunk_shown_ = true;
+  *chunk = shown(bytes);
+  return call;
+}
+
+// ── The store ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+rusm_call GuestActor::kv(KvQuestion question, KvReply* reply) noexcept {
+  if (!rights().may_store(question.bucket)) {
+    return refuse(rights().storage
+                      ? fmt::format("storage denied: {} may not use the bucket {}", program_.name(), question.bucket)
+                      : fmt::format("storage denied: {} needs allow-storage", program_.name()));
+  }
+  if (services_.store == nullptr) return refuse("storage denied: this node has no store");
+  if (!more().store) more_->store = std::make_unique<GuestKv>(services_, limits().keys_max);
+  std::optional<Result<KvReply>> answer = more_->store->ask(*self_, std::move(question));
+  if (!answer) return block(otp::Step::kWaitSignals);
+  if (!*answer) return refuse(answer->error().to_string());
+  *reply = std::move(**answer);
+  return reply->found ? RUSM_CALL_OK : RUSM_CALL_NONE;
+}
+
+rusm_call GuestActor::kv_get(std::string_view bucket, std::string_view key, rusm_bytes* value) noexcept {
+  const rusm_call call = kv({KvQuestion::What::kGet, std::string(bucket), std::string(key), {}}, &more().reply);
+  *value = to_bytes(more_->reply.value);
+  return call;
+}
+
+rusm_call GuestActor::kv_list(std::string_view bucket, std::span<const rusm_bytes>* keys) noexcept {
+  const rusm_call call = kv({KvQuestion::What::kList, std::string(bucket), {}, {}}, &more().reply);
+  if (call != RUSM_CALL_OK && call != RUSM_CALL_NONE) return call;
+  more_->texts.clear();
+  for (const std::string& key : more_->reply.keys) more_->texts.push_back(to_bytes(key));
+  *keys = more_->texts;
+  return RUSM_CALL_OK;
+}
+
+// ── The log ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+std::size_t GuestActor::may_log(std::size_t bytes) noexcept {
+  More& more = this->more();
+  if (!more.log) more.log.emplace(program_.capabilities().log_bytes_max, program_.capabilities().log_bytes_per_second);
+  const std::size_t granted = more.log->take(bytes, runtime_.clock().now());
+  if (granted == bytes) {
+    more.log->wrote();
+  } else if (more.log->first_drop()) {
+    program_.engine().limits().count(Limit::kLog);
+    if (Log* log = runtime_.log()) {
+      log->warn("guest", "writes more than it may; what is too much is dropped",
+                {{"pid", pid_.to_string()}, {"component", program_.name()}});
+    }
+  }
+  return granted;
+}
+
+void GuestActor::log(std::uint32_t level, std::string_view text) noexcept {
+  constexpr LogLevel kLevels[] = {LogLevel::kError, LogLevel::kWarn, LogLevel::kInfo, LogLevel::kDebug};
+  const LogLevel wanted = kLevels[std::min<std::uint32_t>(level, 3)];
+  Log* log = runtime_.log();
+  if (log == nullptr || !log->wants(wanted)) return;
+  text = cut(text, may_log(text.size()));
+  if (!text.empty()) {
+    log->write(wanted, "guest", text, {{"pid", pid_.to_string()}, {"component", program_.name()}});
+  }
+}
+
+}  // namespace rusm::wasm

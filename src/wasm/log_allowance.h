@@ -1,0 +1,45 @@
+// LogAllowance: how many bytes a guest may still write to the log. So many at once, then so many a second.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+
+#include "base/clock.h"
+
+namespace rusm::wasm {
+
+// Threads: one owner.
+class LogAllowance {
+ public:
+  LogAllowance(std::uint64_t burst, std::uint64_t per_second) : burst_(burst), per_second_(per_second), left_(burst) {}
+
+  // How many of `wanted` bytes may be written.
+  std::uint64_t take(std::uint64_t wanted, Nanoseconds now) noexcept {
+    if (refilled_ == 0) refilled_ = now;
+    const Nanoseconds span = std::clamp<Nanoseconds>(now - refilled_, 0, kDay);
+    const auto earned =
+        static_cast<std::uint64_t>(static_cast<double>(span) * static_cast<double>(per_second_) / kSecond);
+    if (earned > 0) {
+      left_ = std::min(burst_, left_ + earned);
+      refilled_ = now;
+    }
+    const std::uint64_t granted = std::min(wanted, left_);
+    left_ -= granted;
+    return granted;
+  }
+  // True the first time after something was written: who is told that lines are dropped is told once.
+  bool first_drop() noexcept { return !std::exchange(dropped_, true); }
+  void wrote() noexcept { dropped_ = false; }
+
+ private:
+  static constexpr Nanoseconds kDay = 86'400 * kSecond;
+
+  const std::uint64_t burst_;
+  const std::uint64_t per_second_;
+  std::uint64_t left_;
+  Nanoseconds refilled_ = 0;
+  bool dropped_ = false;
+};
+
+}  // namespace rusm::wasm
