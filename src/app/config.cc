@@ -39,6 +39,9 @@ CapabilityConfig builtin_capability(std::string_view name) {
     capability.name = capability.inherits = "trusted";
     capability.allow_network = true;
     capability.allow_stdio = true;
+    capability.allow_spawn = true;
+    capability.allow_process_control = true;
+    capability.allow_storage = true;
     capability.max_memory_mb = 1'024;
     capability.max_cpu_ms = 0;
   }

@@ -20,6 +20,7 @@ struct NodeConfig {
   std::uint64_t max_processes = 1u << 24;
   std::uint64_t drain_timeout_ms = 30'000;
   bool control = true;
+  std::string store;  // folder; empty: none
 };
 
 // [log]
@@ -90,7 +91,8 @@ struct ServeConfig {
 struct ComponentConfig {
   std::string name;
   std::string capability = "sandboxed";  // a name in Config::capabilities
-  std::string source;                    // absolute, or relative to the working folder; never empty after reading
+  bool resident = false;
+  std::string source;  // absolute, or relative to the working folder; never empty after reading
 };
 
 // One entry of preopen = [{ host = "…", guest = "…", read-only = true }].
@@ -108,6 +110,12 @@ struct CapabilityConfig {
   std::vector<std::string> network;  // as wasm::NetworkRule reads them
   std::vector<std::string> network_listen;
   bool allow_stdio = false;
+  bool allow_spawn = false;
+  std::vector<std::string> spawn;  // names of components; empty: every one
+  bool allow_process_control = false;
+  bool allow_storage = false;
+  std::vector<std::string> buckets;  // empty: every one
+  std::uint64_t max_processes = 256;
   std::uint64_t max_memory_mb = 64;
   std::uint64_t max_cpu_ms = 10'000;  // 0: no limit
   std::uint64_t max_time_ms = 0;      // 0: no limit

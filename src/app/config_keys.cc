@@ -19,6 +19,9 @@ constexpr std::array kNodeKeys = {
                     "After SIGTERM: how long requests in flight may take to finish before they are killed.", 0, kDayMs},
     Key<NodeConfig>{"control", &NodeConfig::control,
                     "A local socket, for this user alone, by which `rusm top` and its like look into the node."},
+    Key<NodeConfig>{"store", &NodeConfig::store,
+                    "Folder of the durable store that guests use, relative to rusm.toml, made if need be; empty: "
+                    "none."},
 };
 
 constexpr std::array kLogKeys = {
@@ -125,6 +128,9 @@ constexpr std::array kComponentKeys = {
     Key<ComponentConfig>{"capability", &ComponentConfig::capability,
                          "What its instances may do: `sandboxed`, `network-client`, `trusted` or a name under "
                          "`[capabilities]`."},
+    Key<ComponentConfig>{"resident", &ComponentConfig::resident,
+                         "One instance is started with the node, registered under the component's name, and started "
+                         "again when it ends."},
     Key<ComponentConfig>{"source", &ComponentConfig::source,
                          "The .wasm file, relative to rusm.toml; empty: `wasm/NAME.wasm`."},
 };
@@ -144,6 +150,19 @@ constexpr std::array kCapabilityKeys = {
         "allow-stdio", &CapabilityConfig::allow_stdio,
         "Standard output and error go to the node's log, line by line; without it they vanish. Standard "
         "input is empty."},
+    Key<CapabilityConfig>{"allow-spawn", &CapabilityConfig::allow_spawn,
+                          "Starting, supervising and monitoring processes; a child never may more than its parent."},
+    Key<CapabilityConfig>{"spawn", &CapabilityConfig::spawn,
+                          "With `allow-spawn`: only these components; empty: every component of the node."},
+    Key<CapabilityConfig>{"allow-process-control", &CapabilityConfig::allow_process_control,
+                          "Seeing, monitoring and killing any process of the node."},
+    Key<CapabilityConfig>{"allow-storage", &CapabilityConfig::allow_storage, "The store of `[node] store`."},
+    Key<CapabilityConfig>{"buckets", &CapabilityConfig::buckets,
+                          "With `allow-storage`: only these buckets; empty: every bucket."},
+    Key<CapabilityConfig>{"max-processes", &CapabilityConfig::max_processes,
+                          "Processes alive at once that one guest started, and those started, and so on; at most half "
+                          "of the engine's instances.",
+                          1, 1'000'000},
     Key<CapabilityConfig>{"max-memory-mb", &CapabilityConfig::max_memory_mb,
                           "MiB of memory of one instance; a guest that needs more ends with the reason `limit`.", 1,
                           4'096},
@@ -182,12 +201,10 @@ constexpr std::array kPreopenKeys = {
 };
 
 constexpr std::string_view kNoAttach = "there is no attach endpoint yet";
-constexpr std::string_view kNoGuestCalls = "guests have no actor interface yet";
 constexpr std::array kLaterKeys = {
     LaterKey{"node", "listen", "", kNoAttach},
     LaterKey{"node", "ticks_per_second", "", kNoAttach},
     LaterKey{"node", "profile", "", "set [node] workers and the keys of [engine] instead"},
-    LaterKey{"node", "store", "", "there is no durable store yet"},
     LaterKey{"node", "dynamic_wasm_ttl_secs", "", "components are loaded at the start only"},
     LaterKey{"serve", "protocol", "ws", "use \"http\""},
     LaterKey{"serve", "protocol", "sse", "use \"http\": a component can stream its response"},
@@ -198,12 +215,8 @@ constexpr std::array kLaterKeys = {
     LaterKey{"serve", "allowed_origins", "", "there are no WebSockets yet"},
     LaterKey{"serve", "compression", "true", "let the component or a proxy compress"},
     LaterKey{"serve", "authentication", "", "let the component check the request"},
-    LaterKey{"components", "resident", "true", kNoGuestCalls},
     LaterKey{"components", "dynamic", "", "components are loaded at the start only"},
-    LaterKey{"components", "entry", "", "a component is entered by wasi:http/incoming-handler"},
-    LaterKey{"capabilities", "allow-spawn", "true", kNoGuestCalls},
-    LaterKey{"capabilities", "allow-process-control", "true", kNoGuestCalls},
-    LaterKey{"capabilities", "allow-storage", "true", "guests have no storage interface yet"},
+    LaterKey{"components", "entry", "", "a component is entered by what it exports"},
     LaterKey{"capabilities", "bridges", "", "there are no bridges yet"},
 };
 

@@ -69,9 +69,9 @@ class Reader {
     read_single(root, "node", node_keys(), config_.node);
     read_single(root, "log", log_keys(), config_.log);
     read_single(root, "engine", engine_keys(), config_.engine);
-    if (std::string& dir = config_.engine.code_cache_dir; !dir.empty())
-      dir = (folder_ / dir).lexically_normal().string();
-    if (std::string& dir = config_.engine.core_dumps; !dir.empty()) dir = (folder_ / dir).lexically_normal().string();
+    for (std::string* folder : {&config_.engine.code_cache_dir, &config_.engine.core_dumps, &config_.node.store}) {
+      if (!folder->empty()) *folder = (folder_ / *folder).lexically_normal().string();
+    }
     // Capabilities before components before routes: each names the one before.
     each_named(root, "capabilities",
                [this](const toml::key& key, const toml::table& table) { capability(key, table); });

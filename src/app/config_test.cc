@@ -71,9 +71,14 @@ component = "users"
 [components.users]
 source = "build/users.wasm"
 capability = "files"
+resident = true
 [capabilities.files]
 inherits = "trusted"
 allow-network = false
+allow-process-control = false
+spawn = ["hello"]
+buckets = ["a", "b"]
+max-processes = 9
 max-cpu-ms = 5
 env = ["TOKEN", "MODE=fast"]
 preopen = [{ host = "data", guest = "/data", read-only = true }]
@@ -96,6 +101,13 @@ preopen = [{ host = "data", guest = "/data", read-only = true }]
   const CapabilityConfig& files = *config.capability("files");
   EXPECT_FALSE(files.allow_network);
   EXPECT_TRUE(files.allow_stdio) << "from trusted";
+  EXPECT_TRUE(files.allow_spawn) << "from trusted";
+  EXPECT_THAT(files.spawn, ElementsAre("hello"));
+  EXPECT_FALSE(files.allow_process_control);
+  EXPECT_THAT(files.buckets, ElementsAre("a", "b"));
+  EXPECT_EQ(files.max_processes, 9u);
+  EXPECT_TRUE(config.component("users")->resident);
+  EXPECT_FALSE(config.component("hello")->resident);
   EXPECT_EQ(files.max_memory_mb, 1024u);
   EXPECT_EQ(files.max_cpu_ms, 5u);
   EXPECT_THAT(files.env, ElementsAre("TOKEN", "MODE=fast"));
@@ -195,8 +207,8 @@ const Mistake kMistakes[] = {
      "[[serve]] protocol = \"ws\" is not offered by this version"},
     {"LaterTable", "[[serve]]\ncomponent = \"a\"\n[serve.tls]\ncert = \"c\"\n[components.a]\n",
      "[[serve]] tls is not offered by this version"},
-    {"LaterBoolean", "[capabilities.a]\nallow-spawn = true\n",
-     "[capabilities.a] allow-spawn = true is not offered by this version"},
+    {"LaterBoolean", "[[serve]]\ncompression = true\ncomponent = \"a\"\n[components.a]\n",
+     "[[serve]] compression = true is not offered by this version"},
 };
 
 INSTANTIATE_TEST_SUITE_P(All, ConfigMistakeTest, ::testing::ValuesIn(kMistakes),

@@ -48,6 +48,12 @@ wasm::Capabilities to_capabilities(const CapabilityConfig& config, const Environ
   capabilities.http_requests_max = static_cast<std::uint32_t>(config.max_http_requests);
   capabilities.http_timeout_max = limit_of(config.http_timeout_ms);
   capabilities.stdio = config.allow_stdio ? wasm::Stdio::kLog : wasm::Stdio::kNone;
+  capabilities.actor = {.spawn = config.allow_spawn,
+                        .spawn_only = config.spawn,
+                        .process_control = config.allow_process_control,
+                        .storage = config.allow_storage,
+                        .bucket_only = config.buckets};
+  capabilities.actor_limits.processes_max = static_cast<std::uint32_t>(config.max_processes);
   if (wasm::NetworkPolicy network = network_of(config); !network.empty()) capabilities.network = {std::move(network)};
   std::vector<std::string> missing;
   capabilities.env = environment.resolve(config.env, &missing);

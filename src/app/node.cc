@@ -10,6 +10,7 @@
 #include "app/guests.h"
 #include "app/listen_address.h"
 #include "observe/control_folder.h"
+#include "otp/supervisor.h"
 #include "wasm/program.h"
 
 namespace rusm::app {
@@ -17,6 +18,19 @@ namespace {
 
 // How often a draining node looks whether it is done, and whether it was told to hurry.
 constexpr Nanoseconds kDrainLook = 10 * kMillisecond;
+
+// The function by which a component that is neither an HTTP handler nor a command begins.
+constexpr std::string_view kRunFunction = "run";
+// Resident components start again at once, and ever more slowly when they keep ending.
+constexpr otp::Backoff kResidentBackoff = {.first = 10 * kMillisecond};
+
+// Whether requests go to it.
+bool answers(const Config& config, const std::string& component) {
+  return std::ranges::any_of(config.serve, [&](const ServeConfig& serve) {
+    return serve.component == component ||
+           std::ranges::any_of(serve.routes, [&](const RouteConfig& route) { return route.component == component; });
+  });
+}
 
 Nanoseconds from_ms(std::uint64_t ms) {
   return static_cast<Nanoseconds>(ms) * kMillisecond;
@@ -70,15 +84,18 @@ Result<serve::ServeOptions> to_serve_options(const ServeConfig& config, std::uin
 Node::StartResult Node::start(Config config, NodeParts parts) {
   std::unique_ptr<Node> node(new Node(std::move(config), parts));
   std::vector<Error> errors;
-  if (node->config_.serve.empty()) {
-    errors.push_back({ErrorCode::kInvalid, "configuration", "there is nothing to serve: add a table [[serve]]"});
+  if (node->config_.serve.empty() && std::ranges::none_of(node->config_.components, &ComponentConfig::resident)) {
+    errors.push_back({ErrorCode::kInvalid, "configuration",
+                      "there is nothing to serve: add a table [[serve]], or resident = true to a component"});
     return std::unexpected(std::move(errors));
   }
   if (Result<> opened = node->open_engine(); !opened) {
     errors.push_back(std::move(opened.error()));
     return std::unexpected(std::move(errors));
   }
+  if (Result<> opened = node->open_store(); !opened) errors.push_back(std::move(opened.error()));
   node->load_components(&errors);
+  if (errors.empty()) node->start_residents(&errors);
   if (errors.empty()) node->listen(&errors);
   if (!errors.empty()) return std::unexpected(std::move(errors));
   return node;
@@ -96,7 +113,17 @@ Result<> Node::open_engine() {
                           .processes_max = static_cast<std::uint32_t>(config_.node.max_processes)},
       otp::RuntimeParts{.clock = parts_.clock, .entropy = parts_.entropy, .reactors = driver_, .log = &parts_.log});
   open_control();
-  factory_ = std::make_unique<wasm::GuestFactory>(*runtime_);
+  return {};
+}
+
+Result<> Node::open_store() {
+  if (!config_.node.store.empty()) {
+    Result<std::unique_ptr<kv::DurableKvStore>> store = kv::DurableKvStore::open({.folder = config_.node.store});
+    if (!store) return std::unexpected(std::move(store.error()));
+    store_ = std::move(*store);
+  }
+  factory_ = std::make_unique<wasm::GuestFactory>(*runtime_,
+                                                  wasm::GuestServices{.store = store_.get(), .durable = store_.get()});
   return {};
 }
 
@@ -129,8 +156,8 @@ void Node::load_components(std::vector<Error>* errors) {
     Result<std::shared_ptr<wasm::Program>> program =
         wasm::Program::load(*engine_, code_cache_ ? &*code_cache_ : nullptr, component.source,
                             {.name = component.name,
-                             .entry = wasm::Entry::kHttp,
-                             .function = {},
+                             .entry = answers(config_, component.name) ? wasm::Entry::kHttp : wasm::Entry::kAny,
+                             .function = std::string(kRunFunction),
                              .capabilities = to_capabilities(capability, environment, parts_.log)});
     if (program) {
       programs_.push_back(*program);
@@ -143,6 +170,29 @@ void Node::load_components(std::vector<Error>* errors) {
       errors->push_back(std::move(program.error()));
     }
   }
+}
+
+// One supervisor for all of them. It never gives up: what keeps ending waits longer and longer.
+void Node::start_residents(std::vector<Error>* errors) {
+  otp::SupervisorSpec spec;
+  spec.restarts_max = UINT32_MAX;
+  spec.window = kMillisecond;
+  spec.backoff = kResidentBackoff;
+  for (const ComponentConfig& component : config_.components) {
+    if (!component.resident) continue;
+    const auto maker = std::dynamic_pointer_cast<wasm::GuestMaker>(factory_->find(component.name));
+    if (maker->program().entry() == wasm::Entry::kHttp) {
+      errors->push_back({ErrorCode::kInvalid, component.name,
+                         "answers HTTP requests, so it cannot be resident: it gets an instance for each of them"});
+      continue;
+    }
+    otp::ChildSpec child = wasm::guest_child(component.name, maker);
+    child.name = component.name;
+    spec.children.push_back(std::move(child));
+  }
+  if (!errors->empty() || spec.children.empty()) return;
+  parts_.log.info("node", "resident components started", {{"components", std::to_string(spec.children.size())}});
+  runtime_->spawn_with({.label = "resident components"}, otp::supervise, std::move(spec));
 }
 
 void Node::listen(std::vector<Error>* errors) {

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/entropy.h"
 #include "base/log.h"
+#include "kv/durable_kv_store.h"
 #include "net/address.h"
 #include "net/epoll_reactor.h"
 #include "net/tcp.h"
@@ -53,7 +54,8 @@ class Node {
   // All that is wrong, so that one start shows it.
   using StartResult = std::expected<std::unique_ptr<Node>, std::vector<Error>>;
 
-  // Loads every component, then opens every listener. Compiling takes its time; nothing else blocks for long.
+  // Loads every component, starts the resident ones, then opens every listener. Compiling takes its time; nothing else
+  // blocks for long.
   static StartResult start(Config config, NodeParts parts);
   ~Node();
   Node(const Node&) = delete;
@@ -70,8 +72,10 @@ class Node {
   Node(Config config, NodeParts parts) : config_(std::move(config)), parts_(parts) {}
 
   Result<> open_engine();
+  Result<> open_store();
   void open_control();
   void load_components(std::vector<Error>* errors);
+  void start_residents(std::vector<Error>* errors);
   void listen(std::vector<Error>* errors);
   Ended drain(SignalWatch& signals);
 
@@ -83,11 +87,12 @@ class Node {
   std::unique_ptr<wasm::Engine> engine_;
   std::optional<wasm::CodeCache> code_cache_;
   std::vector<std::shared_ptr<wasm::Program>> programs_;
+  std::unique_ptr<kv::DurableKvStore> store_;  // null: not wanted
+  std::unique_ptr<wasm::GuestFactory> factory_;
   net::IoDriver driver_;
   net::TcpTransport transport_{driver_};
   std::unique_ptr<otp::Runtime> runtime_;
   std::unique_ptr<observe::ControlServer> control_;  // null: not wanted, or it could not be opened
-  std::unique_ptr<wasm::GuestFactory> factory_;
   std::vector<std::unique_ptr<serve::Server>> servers_;
   std::vector<Endpoint> endpoints_;
 };

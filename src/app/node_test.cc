@@ -2,6 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <thread>
+
+#include "base/test_folder.h"
+
 namespace rusm::app {
 namespace {
 
@@ -48,6 +53,67 @@ TEST(NodeTest, NothingToServeIsAnError) {
   ASSERT_FALSE(node);
   ASSERT_EQ(node.error().size(), 1u);
   EXPECT_EQ(node.error()[0].code, ErrorCode::kInvalid);
+}
+
+// Writes to the store, says so by a name, and fails at its first message.
+constexpr const char* kResident = R"((module
+  (import "rusm" "kv_set" (func $kv_set (param i32 i32 i32 i32 i32 i32) (result i32)))
+  (import "rusm" "register" (func $register (param i32 i32) (result i32)))
+  (import "rusm" "receive" (func $receive (param i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "stored")
+  (func (export "run")
+    (if (call $kv_set (i32.const 0) (i32.const 6) (i32.const 0) (i32.const 6) (i32.const 0) (i32.const 6))
+      (then unreachable))
+    (drop (call $register (i32.const 0) (i32.const 6)))
+    (drop (call $receive (i32.const 8) (i32.const 8)))
+    unreachable)))";
+
+template <class Condition>
+bool eventually(Condition condition) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+TEST(NodeTest, AResidentComponentIsStartedAgainAndKeepsItsName) {
+  const TestFolder folder;
+  write_file(folder.path() / "service.wat", kResident);
+  ConfigResult config = parse_config(R"(
+[node]
+control = false
+store = "store"
+[engine]
+max_instances = 16
+code_cache = false
+[components.service]
+source = "service.wat"
+resident = true
+capability = "keeper"
+[capabilities.keeper]
+allow-storage = true
+)",
+                                     (folder.path() / "rusm.toml").string());
+  ASSERT_TRUE(config.has_value()) << config.error()[0].to_string();
+  const SystemClock clock;
+  SystemEntropy entropy;
+  Log log({.level = LogLevel::kOff}, clock);
+  const EnvironmentLookup environment = [](std::string_view) { return std::nullopt; };
+  const Node::StartResult node =
+      Node::start(std::move(*config), {.clock = clock, .entropy = entropy, .log = log, .environment = environment});
+  ASSERT_TRUE(node) << node.error()[0].to_string();
+  otp::Runtime& runtime = (*node)->runtime();
+  ASSERT_TRUE(eventually([&] { return bool(runtime.whereis("stored")); }));
+  const otp::Pid first = runtime.whereis("service");
+  EXPECT_EQ(runtime.whereis("stored"), first);
+  runtime.send(first, otp::Message::of_text("fail"));
+  EXPECT_TRUE(eventually([&] {
+    const otp::Pid now = runtime.whereis("stored");
+    return now && now != first && now == runtime.whereis("service");
+  }));
 }
 
 }  // namespace

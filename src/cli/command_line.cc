@@ -53,6 +53,7 @@ The guest has standard input, output and error, and nothing else that is not gra
   rusm run hello.wasm --name you
   rusm run --dir .::/src:ro --dir out::/out compile.wasm /src/main.x -o /out/main
   rusm run --env HOME --env MODE=fast --timeout 10s tool.wasm
+  rusm run --config rusm.toml
 
 Exit codes: the guest's own; 134 it trapped (the backtrace is on standard error); 124 --timeout passed; 137 it reached
 a limit on memory; 1 it could not be started; 2 wrong use.)";
@@ -249,6 +250,7 @@ Command parse(int argc, const char* const* argv) {
   RunCommand run;
   std::vector<std::string> folders;
   std::string timeout;
+  std::string application;
   CLI::App* run_app = app.add_subcommand("run", "run a WebAssembly command");
   run_app->prefix_command();
   // One value each, so that FILE is never swallowed.
@@ -263,6 +265,8 @@ Command parse(int argc, const char* const* argv) {
       ->capture_default_str()
       ->check(CLI::Range(1, 4096).description(""))
       ->type_name("N");
+  run_app->add_option("--config", application, "run the components and listeners of this rusm.toml instead of FILE")
+      ->type_name("FILE");
   run_app->add_option("--timeout", timeout, "end it after this time: 500ms, 30s, 2m")->type_name("TIME");
   run_app->footer(kRunFooter);
 
@@ -301,6 +305,11 @@ Command parse(int argc, const char* const* argv) {
   if (*bench_app) return bench;
   for (std::size_t i = 0; i < observe.apps.size(); ++i) {
     if (*observe.apps[i]) return finish_observe(std::move(observe), i);
+  }
+  if (!application.empty()) {
+    if (!run_app->remaining().empty()) return misuse("--config stands instead of FILE: leave one of them out", "run");
+    serve.config = application;
+    return serve;
   }
   return finish_run(std::move(run), folders, timeout, run_app->remaining());
 }

@@ -76,6 +76,7 @@ TEST(CommandLineTest, RunOptionsDoNotSwallowTheFile) {
 }
 
 TEST(CommandLineTest, RunGrantsNothingByDefault) {
+  EXPECT_EQ(as<ServeCommand>({"run", "--config", "a/rusm.toml"}).config, "a/rusm.toml");
   const auto run = as<RunCommand>({"run", "tool.wasm"});
   EXPECT_THAT(run.args, IsEmpty());
   EXPECT_THAT(run.env, IsEmpty());
@@ -145,6 +146,7 @@ TEST(CommandLineTest, WrongUseSaysWhatAndExitsWithTwo) {
       {{"serve", "--config"}, "--config"},
       {{"serve", "extra"}, "extra"},
       {{"run"}, "FILE is missing"},
+      {{"run", "--config", "rusm.toml", "x.wasm"}, "leave one of them out"},
       {{"run", "--foo", "x.wasm"}, "there is no option --foo"},
       {{"run", "--timeout", "soon", "x.wasm"}, "--timeout soon: expected a time"},
       {{"run", "--dir", "::", "x.wasm"}, "--dir ::: expected HOST::GUEST"},
