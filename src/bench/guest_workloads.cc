@@ -52,6 +52,8 @@ otp::Routine spawner(otp::Self& self, Nanoseconds until, wasm::GuestMaker* maker
   gate->arrive();
 }
 
+}  // namespace
+
 Result<Measurement> spawn_guests(const Options& options, std::string_view text) {
   SystemClock clock;
   SystemEntropy entropy;
@@ -79,8 +81,6 @@ Result<Measurement> spawn_guests(const Options& options, std::string_view text) 
   }
   return Measurement{.value = static_cast<double>(spawned.load()) * 1e9 / span, .unit = "spawns/s", .workers = workers};
 }
-
-}  // namespace
 
 Result<Measurement> component_spawn(const Options& options) {
   return spawn_guests(options, kComponent);

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "bench/actor_workloads.h"
 #include "bench/core_workloads.h"
 #include "bench/flow_workloads.h"
 #include "bench/guest_workloads.h"
@@ -106,6 +107,11 @@ const std::vector<Workload>& workloads() {
       {"connection-scale", "memory of this process for each idle connection and its process", connection_scale},
       {"component-spawn", "instances of a component that start, write to their memory and end", component_spawn},
       {"module-spawn", "the same with a core module", module_spawn},
+      {"actor-component-spawn", "the same with a component that imports rusm:runtime", actor_component_spawn},
+      {"component-pingpong", "messages between one pair of components", component_pingpong},
+      {"component-pingpong-many", "messages between four pairs of components", component_pingpong_many},
+      {"module-pingpong", "messages between one pair of core modules", module_pingpong},
+      {"module-pingpong-many", "messages between four pairs of core modules", module_pingpong_many},
       {"http", "requests to a component (--component), a fresh instance each; wrk -t1 -c64 is the client", http},
       {"http-native", "the same to a native process: what serving costs without WebAssembly", http_native},
       {"kv", "durable writes of 64 processes that read a value, change it and write it back; percentiles are of both",

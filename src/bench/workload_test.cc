@@ -5,6 +5,7 @@
 #include <set>
 #include <string>
 
+#include "bench/actor_workloads.h"
 #include "bench/core_workloads.h"
 #include "bench/flow_workloads.h"
 #include "bench/guest_workloads.h"
@@ -32,7 +33,8 @@ TEST(Workloads, TheCoreOnesRunToTheirEnd) {
 }
 
 TEST(Workloads, GuestsRunToTheirEnd) {
-  for (auto* workload : {&component_spawn, &module_spawn}) {
+  for (auto* workload : {&component_spawn, &module_spawn, &actor_component_spawn, &component_pingpong, &module_pingpong,
+                         &component_pingpong_many, &module_pingpong_many}) {
     const Result<Measurement> measured = workload(kShort);
     ASSERT_TRUE(measured.has_value()) << measured.error().to_string();
     EXPECT_GT(measured->value, 0);
