@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 #include <string_view>
 #include <utility>
@@ -35,6 +36,9 @@ bool is_frame_page(std::size_t bytes, sqlite3_int64 offset) noexcept {
 std::uint64_t number_of_page(sqlite3_int64 offset) noexcept {
   return static_cast<std::uint64_t>(offset) / kPageBytes + 1;
 }
+
+// The sum lies in the file as it does in memory.
+static_assert(std::endian::native == std::endian::little, "stores move between little-endian machines only");
 
 bool is_page_as_written(std::span<const std::byte> page, sqlite3_int64 offset) noexcept {
   std::uint64_t sum = 0;

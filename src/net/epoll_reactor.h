@@ -1,9 +1,9 @@
 // IoDriver: the reactor of one runtime, on one epoll instance, and the descriptors in it.
 //
-// One instance for all workers: whoever has nothing to do waits in it, so that no socket waits for one worker that is
-// busy or off its core while another is free. Of those that sleep one does, the poller; the others sleep in beds, where
-// it costs least to wake them. One that goes to sleep while there is no poller becomes it. A poller that gets up leaves
-// the role to whoever sleeps next; the scheduler sees to it that somebody looks while all others are busy
+// One instance for all workers: whoever has nothing to do waits in it, so that no socket waits long for one worker that
+// is busy or off its core while another is free. Of those that sleep one does, the poller; the others sleep in beds,
+// where it costs least to wake them. One that goes to sleep while there is no poller becomes it. A poller that gets up
+// leaves the role to whoever sleeps next; the scheduler sees to it that somebody looks while all others are busy
 // (otp/worker.h, "Sleep").
 #pragma once
 

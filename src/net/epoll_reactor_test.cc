@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <future>
+#include <memory>
+#include <semaphore>
 #include <thread>
 #include <vector>
 
@@ -116,6 +118,78 @@ TEST(EpollReactor, WhatComesWakesTheOwner) {
   close(fds[0]);
   close(fds[1]);
   node.driver.forget(*slot);
+}
+
+// Says when all workers sleep without a limit.
+class CountingReactor final : public otp::Reactor {
+ public:
+  CountingReactor(std::unique_ptr<otp::Reactor> inner, std::atomic<int>& sleeping)
+      : inner_(std::move(inner)), sleeping_(sleeping) {}
+  void poll() noexcept override { inner_->poll(); }
+  void park(unsigned worker, Nanoseconds timeout) noexcept override {
+    if (timeout == kNever) change(+1);
+    inner_->park(worker, timeout);
+    if (timeout == kNever) change(-1);
+  }
+  void wake(unsigned worker) noexcept override { inner_->wake(worker); }
+
+ private:
+  void change(int by) noexcept {
+    sleeping_.fetch_add(by);
+    sleeping_.notify_all();
+  }
+  std::unique_ptr<otp::Reactor> inner_;
+  std::atomic<int>& sleeping_;
+};
+
+struct CountingDriver final : otp::ReactorFactory {
+  std::unique_ptr<otp::Reactor> make(otp::Runtime& runtime, unsigned workers) override {
+    return std::make_unique<CountingReactor>(driver.make(runtime, workers), sleeping);
+  }
+  IoDriver driver;
+  std::atomic<int> sleeping{0};
+};
+
+Routine reads_then(Self& self, int fd, Readiness* slot, std::binary_semaphore* begun, std::counting_semaphore<>* wait) {
+  slot->set_owner(self.pid());
+  char byte = 0;
+  while (read(fd, &byte, 1) != 1) co_await otp::news(self);
+  begun->release();
+  if (wait != nullptr) wait->acquire();  // a native step that is stuck
+}
+
+// Two of three workers, got up by sockets one after the other, are stuck in native steps: the third has to be there.
+TEST(EpollReactor, WhoGetsUpForAStepThatBlocksLeavesAnotherToPoll) {
+  SystemClock clock;
+  SystemEntropy entropy;
+  CountingDriver counting;
+  otp::Runtime runtime({.workers = 3}, {.clock = clock, .entropy = entropy, .reactors = counting});
+  for (int round = 0; round < 5; ++round) {
+    int fds[3][2];
+    Readiness* slots[3];
+    std::binary_semaphore begun(0);
+    std::counting_semaphore<> go_on(0);
+    for (int i = 0; i < 3; ++i) {
+      ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds[i]), 0);
+      Result<Readiness*> slot = counting.driver.watch(fds[i][0]);
+      ASSERT_TRUE(slot);
+      slots[i] = *slot;
+      runtime.spawn(reads_then, fds[i][0], slots[i], &begun, i < 2 ? &go_on : nullptr);
+    }
+    for (int now = counting.sleeping; now != 3; now = counting.sleeping) counting.sleeping.wait(now);
+    bool served = true;
+    for (auto& pair : fds) {
+      ASSERT_EQ(write(pair[1], "x", 1), 1);
+      served = served && begun.try_acquire_for(std::chrono::seconds(60));
+    }
+    go_on.release(2);
+    ASSERT_TRUE(served) << "round " << round;
+    for (int now = counting.sleeping; now != 3; now = counting.sleeping) counting.sleeping.wait(now);
+    for (int i = 0; i < 3; ++i) {
+      for (const int fd : fds[i]) close(fd);
+      counting.driver.forget(slots[i]);
+    }
+  }
 }
 
 TEST(IoDriver, AFileThatCannotBeWatchedIsAnError) {

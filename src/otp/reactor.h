@@ -20,8 +20,9 @@ class Reactor {
   // Collects what is ready, without blocking, and wakes its processes. Threads: any worker.
   virtual void poll() noexcept = 0;
   // Sleeps until something is ready, wake(worker) is called or `timeout` nanoseconds (kNever: no limit) have passed.
-  // What is ready gets one sleeper up, who then does as poll(). A wake before the call ends the next park at once;
-  // others are possible without cause. Threads: the worker of that index, one call at a time for each.
+  // What is ready gets one sleeper up, who then does as poll(), unless one is up whom it got up before. A wake before
+  // the call ends the next park at once; others are possible without cause. Threads: the worker of that index, one call
+  // at a time for each.
   virtual void park(unsigned worker, Nanoseconds timeout) noexcept = 0;
   // Threads: any thread.
   virtual void wake(unsigned worker) noexcept = 0;

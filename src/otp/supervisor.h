@@ -144,7 +144,7 @@ struct ChildInfo {
 struct ChildCounts {
   std::uint64_t specs = 0;  // of kSimpleOneForOne as many as children
   std::uint64_t active = 0;
-  std::uint64_t waiting = 0;  // for their restart
+  std::uint64_t waiting = 0;  // for their restart; not those that start with another that waits
 };
 
 // Each waits for the supervisor, which may be busy. Errors: kNotFound when there is no such supervisor or child; those

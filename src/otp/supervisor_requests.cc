@@ -61,7 +61,7 @@ Task<> Supervisor::handle_order(ReplyTo to, const OrderRequest& order) {
     co_return refuse(to, ErrorCode::kNotFound,
                      "there is no child " + (order.pid ? order.pid.to_string() : "\"" + order.id + "\""));
   }
-  const bool stopped = at(number).state == ChildState::kStopped;
+  const bool stopped = at(number).state == ChildState::kStopped && !at(number).to_run;
   switch (order.order) {
     case Order::kTerminate:
       co_await stop(number);

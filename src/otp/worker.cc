@@ -104,7 +104,11 @@ void Worker::loop() noexcept {
   const BlockCacheScope blocks;
   while (!runtime_.stopping_.load(std::memory_order_acquire)) {
     Process* process = next();
-    if (process == nullptr) process = search();
+    if (process == nullptr) {
+      process = search();
+    } else {
+      stop_searching();
+    }
     if (process != nullptr) {
       run(*process);
       if (alone_since_ != 0) look_for_help();
@@ -221,12 +225,11 @@ void Worker::sleep() noexcept {
   } else {
     watch_span_ = called ? kWatchMin : kWatchMax;
     watch_at_ = now + watch_span_;
-    // All slept, and this one may be about to get stuck: another has to be up to notice.
-    if (!work && called && runtime_.guards_.load() == 0 && runtime_.idle_.load(std::memory_order_relaxed) > 0) {
-      runtime_.wake_idle_worker();
-    }
   }
-  if (has_work()) stop_searching();
+  // It may be about to get stuck: another has to be up to notice. (If it is searching, stop_searching wakes one.)
+  if (called && runtime_.guards_.load() == 0 && runtime_.idle_.load(std::memory_order_relaxed) > 0) {
+    runtime_.wake_idle_worker();
+  }
 }
 
 // Work was found. The last one that searched lets another search: there may be more.

@@ -4,8 +4,10 @@
 // message to, or that it has just started and will wait for: it finds the caches warm), the own run queue, the
 // injection queue, other workers.
 // - At most kChatsInARow steps are taken from the chat slot in a row, so that two that chat cannot starve the rest.
-// - Every kTickMax steps, and down to every kTickMin if they take long, so that about kLookWithin passes, the injection
-//   queue comes first; then, and after a step that used up its slice, the reactor and the timers are looked at.
+// - Every kTickMax steps, and down to every kTickMin if they have lately taken long (so that about kLookWithin passes,
+// if
+//   steps are short enough), the injection queue comes first; then, and after a step that used up its slice, the
+//   reactor and the timers are looked at.
 // - A process that used up its slice goes to the back of the injection queue while there is anyone in it, so that the
 //   own queue runs empty and all get their turns alike, however many there are.
 //
@@ -20,10 +22,10 @@
 // 3. As long as another worker is not parked, and for kGuardFor after that, a parked one is on guard: it sleeps for
 //    kWatchMin to kWatchMax at a time and then looks after the others: whoever has not finished a step since gets his
 //    timers and runnable processes attended to; sockets are nobody's. So a native step that never awaits freezes
-//    nothing but itself. Whoever gets up while nobody is on guard wakes another. When all have been parked for a while
-//    nobody wakes up without cause.
-//    A guard counts itself out before it looks whether others are up; whoever gets up says so before it looks for a
-//    guard; both sequentially consistent: so one of the two sees the other.
+//    for long (two looks of a guard) nothing but itself. Whoever gets up while nobody is on guard wakes another. When
+//    all have been parked for a while nobody wakes up without cause. A guard counts itself out before it looks whether
+//    others are up; whoever gets up says so before it looks for a guard; both sequentially consistent: so one of the
+//    two sees the other.
 #pragma once
 
 #include <time.h>
@@ -104,8 +106,8 @@ class Worker {
   static constexpr int kTickMin = 4;
   static constexpr int kTickMax = 61;
   static constexpr Nanoseconds kWatchMin = kMillisecond;
-  static constexpr Nanoseconds kWatchMax = 8 * kMillisecond;
-  static constexpr Nanoseconds kGuardFor = 2 * kWatchMax;
+  static constexpr Nanoseconds kWatchMax = 4 * kMillisecond;
+  static constexpr Nanoseconds kGuardFor = 4 * kWatchMax;
   static constexpr Nanoseconds kWorthWaking = 100 * kMicrosecond;
   static constexpr int kLongStepClockFactor = 10;
   static constexpr Nanoseconds kLookWithin = 100 * kMicrosecond;

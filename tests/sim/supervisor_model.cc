@@ -356,7 +356,7 @@ class Reference {
   }
 
   void handle_order(Request::What order, Child& child, Pid client) {
-    const bool stopped = !child.pid && !child.wait;
+    const bool stopped = !child.pid && !child.wait && !child.to_run;
     if (order == Request::What::kTerminate) {
       stop(child);
       answer(client, "fine");

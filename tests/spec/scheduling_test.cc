@@ -3,6 +3,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
+#include <semaphore>
 
 #include "otp/run_queue.h"
 #include "spec/fixture.h"
@@ -399,6 +400,41 @@ TEST(P, Case4_AllWorkersOfAnIdleNodeSleepWithoutALimit) {
     gate.wait();
     EXPECT_TRUE(beds.wait_until(3)) << "with a process that waits";
     runtime.exit(waiting, ExitReason::Kind::kKill);
+  }
+}
+
+// A native step that is stuck, however the worker that runs it had been got up.
+Routine blocks_until(Self& self, std::binary_semaphore* begun, std::binary_semaphore* go_on) {
+  co_await receive(self);
+  begun->release();
+  go_on->acquire();
+}
+
+Routine releases(Self& self, std::binary_semaphore* go_on) {
+  co_await receive(self);
+  go_on->release();
+}
+
+TEST(P, Case4_WhoGetsUpForAStepThatBlocksLeavesAnotherToDoTheRest) {
+  Beds beds;
+  SystemClock clock;
+  SystemEntropy entropy;
+  CountingFactory reactors(beds);
+  for (int start = 0; start < 8; ++start) {
+    Runtime runtime({.workers = 2}, {.clock = clock, .entropy = entropy, .reactors = reactors});
+    for (int round = 0; round < 8; ++round) {
+      std::binary_semaphore begun(0);
+      std::binary_semaphore go_on(0);
+      const Pid blocked = runtime.spawn(blocks_until, &begun, &go_on);
+      const Pid other = runtime.spawn(releases, &go_on);
+      ASSERT_TRUE(beds.wait_until(2));
+      runtime.send(blocked, Message::of(1));
+      ASSERT_TRUE(begun.try_acquire_for(std::chrono::seconds(60)));
+      runtime.send(other, Message::of(1));
+      const bool done = beds.wait_until(2);
+      if (!done) go_on.release();
+      ASSERT_TRUE(done) << "start " << start << ", round " << round;
+    }
   }
 }
 
