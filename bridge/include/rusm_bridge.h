@@ -15,6 +15,9 @@
 
 #define RUSM_ENTRY_BIT_COMMAND 2
 
+// What DNS allows, with a dot at the end; a text of a guest that is longer is not even copied.
+#define NAME_BYTES_MAX 255
+
 // How a call ended. On anything but OK the call's `error` buffer holds a text and no other output was written.
 enum rusm_status
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -320,7 +323,7 @@ typedef struct rusm_engine_config {
   bool pagemap_scan;
   // False: explicit checks instead of signal handlers, for sanitizers; not for code that nobody trusts.
   bool signals_based_traps;
-  // Threads for file access and name look-ups.
+  // Threads for file access.
   uint32_t blocking_threads_max;
   // Threads for compiling.
   uint32_t compile_threads_max;

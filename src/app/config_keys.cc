@@ -50,7 +50,7 @@ constexpr std::array kEngineKeys = {
                       "How long, in µs, an instance runs before others get their turn; the grain of CPU limits, too.",
                       100, 100'000},
     Key<EngineConfig>{"blocking_threads", &EngineConfig::blocking_threads,
-                      "Threads for the files and name look-ups of all instances.", 1, 512},
+                      "Threads for the files of all instances.", 1, 512},
     Key<EngineConfig>{
         "zero_stacks", &EngineConfig::zero_stacks,
         "Clear stacks between two tenants. No guest can read them anyway; costs about a microsecond a start."},

@@ -30,7 +30,7 @@ struct EngineOptions {
   std::uint64_t keep_resident_bytes = 64 << 10;
   // How long a guest runs before others get their turn.
   Nanoseconds slice = kMillisecond;
-  // Threads for file access and name look-ups of guests.
+  // Threads for file access of guests.
   std::uint32_t blocking_threads = 4;
   // Threads that drive guests: the workers of the runtime.
   unsigned workers = 0;

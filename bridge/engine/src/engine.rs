@@ -9,6 +9,7 @@ use crate::host::{HostTable, rusm_host};
 use crate::imports;
 use crate::network::{Refusals, rusm_refusals};
 use crate::outgoing::Tls;
+use crate::resolver::{EngineResolver, Resolver};
 use std::cell::{Cell, RefCell};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem::ManuallyDrop;
@@ -59,7 +60,7 @@ pub struct rusm_engine_config {
     pub pagemap_scan: bool,
     /// False: explicit checks instead of signal handlers, for sanitizers; not for code that nobody trusts.
     pub signals_based_traps: bool,
-    /// Threads for file access and name look-ups.
+    /// Threads for file access.
     pub blocking_threads_max: u32,
     /// Threads for compiling.
     pub compile_threads_max: u32,
@@ -86,6 +87,7 @@ pub struct rusm_engine {
     host: HostTable,
     runtime: Runtime,
     refusals: Arc<Refusals>,
+    resolver: EngineResolver,
     tls: Arc<Tls>,
     compiler: Compiler,
     component_linker: OnceLock<Result<wasmtime::component::Linker<Guest>, String>>,
@@ -123,6 +125,7 @@ impl rusm_engine {
             host,
             runtime,
             refusals: Arc::default(),
+            resolver: EngineResolver::default(),
             tls: Arc::default(),
             compiler: Compiler::new(config.compile_threads_max),
             component_linker: OnceLock::new(),
@@ -140,6 +143,10 @@ impl rusm_engine {
 
     pub fn refusals(&self) -> &Arc<Refusals> {
         &self.refusals
+    }
+
+    pub fn resolver(&self) -> &Arc<Resolver> {
+        self.resolver.get()
     }
 
     pub fn compiler(&self) -> &Compiler {

@@ -5,6 +5,7 @@
 use crate::abi::{Failure, call, rusm_buffer, rusm_bytes, rusm_status};
 use crate::host::Host;
 use crate::network::{GuestNetwork, Network, Refusals, rusm_network_policy};
+use crate::resolver::{Asker, Resolver};
 use crate::stdio::LogStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -89,6 +90,7 @@ pub struct rusm_grants {
     random_bytes_max: u64,
     stdio: rusm_stdio,
     pub(crate) network: Arc<Network>,
+    pub(crate) lookups: Arc<Asker>,
     pub(crate) http_requests_max: u32,
     pub(crate) http_requests: Arc<AtomicU32>,
     pub(crate) http_timeout_max: Duration,
@@ -143,11 +145,13 @@ impl rusm_grants {
     }
 
     /// The network as one more guest sees it.
-    pub(crate) fn guest_network(&self, refusals: &Arc<Refusals>) -> GuestNetwork {
+    pub(crate) fn guest_network(&self, refusals: &Arc<Refusals>, resolver: &Arc<Resolver>) -> GuestNetwork {
         GuestNetwork {
             network: Arc::clone(&self.network),
             names: Arc::default(),
             refusals: Arc::clone(refusals),
+            resolver: Arc::clone(resolver),
+            lookups: Arc::clone(&self.lookups),
         }
     }
 
@@ -219,6 +223,7 @@ unsafe fn build(config: &rusm_grants_config) -> Result<rusm_grants, Failure> {
         stdio,
         // SAFETY: by contract.
         network: Arc::new(unsafe { Network::new(items(config.network, config.network_count)) }?),
+        lookups: Arc::default(),
         http_requests_max: config.http_requests_max,
         http_requests: Arc::default(),
         http_timeout_max: Duration::from_millis(config.http_timeout_ms_max),

@@ -111,6 +111,8 @@ impl WasiHttpHooks for HttpHooks {
         let client = Client {
             network: Arc::clone(&self.grants.network),
             refusals: Arc::clone(self.engine.refusals()),
+            resolver: Arc::clone(self.engine.resolver()),
+            lookups: Arc::clone(&self.grants.lookups),
             tls: Arc::clone(self.engine.tls()),
             requests: Arc::clone(&self.grants.http_requests),
             requests_max: self.grants.http_requests_max,
@@ -205,7 +207,7 @@ impl Guest {
     fn network(&mut self) -> &GuestNetwork {
         let (grants, engine) = (self.grants, self.hooks.engine);
         self.network
-            .get_or_insert_with(|| Box::new(grants.guest_network(engine.refusals())))
+            .get_or_insert_with(|| Box::new(grants.guest_network(engine.refusals(), engine.resolver())))
     }
 
     fn wasi_builder(&mut self) -> Result<WasiCtxBuilder> {

@@ -28,5 +28,6 @@ mod lookup;
 pub mod network;
 mod outgoing;
 pub mod program;
+mod resolver;
 mod stdio;
 pub mod wake;

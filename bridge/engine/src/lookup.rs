@@ -2,13 +2,17 @@
 //! guest may connect to these addresses.
 
 use crate::network::{GuestNetwork, normalised};
+use crate::resolver::{Answer, LookupError, NAME_BYTES_MAX};
+use std::future::{Future, poll_fn};
 use std::net::IpAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 use wasmtime::Result;
 use wasmtime::component::{HasData, Resource};
-use wasmtime_wasi::p2::DynPollable;
-use wasmtime_wasi::p2::SocketError;
+use wasmtime_wasi::async_trait;
 use wasmtime_wasi::p2::bindings::sockets::ip_name_lookup::{Host, HostResolveAddressStream, ResolveAddressStream};
 use wasmtime_wasi::p2::bindings::sockets::network::{self, ErrorCode, IpAddress, Network};
+use wasmtime_wasi::p2::{DynPollable, Pollable, SocketError, subscribe};
 use wasmtime_wasi::sockets::WasiSocketsCtxView;
 
 pub struct Lookup;
@@ -22,10 +26,54 @@ pub struct LookupView<'a> {
     pub network: GuestNetwork,
 }
 
-/// Whether it is an address and not a name; looking it up asks nobody.
-fn is_literal(name: &str) -> bool {
+/// The address, if it is one and not a name; looking it up asks nobody.
+fn literal(name: &str) -> Option<IpAddr> {
     let inner = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    inner.unwrap_or(name).parse::<IpAddr>().is_ok()
+    inner.unwrap_or(name).parse().ok()
+}
+
+fn error_code(error: LookupError) -> ErrorCode {
+    match error {
+        LookupError::NoName => ErrorCode::InvalidArgument,
+        LookupError::Busy => ErrorCode::TemporaryResolverFailure,
+        LookupError::NoAddress => ErrorCode::NameUnresolvable,
+    }
+}
+
+enum Found {
+    Asked(Answer),
+    Known(std::result::Result<std::vec::IntoIter<IpAddr>, ErrorCode>),
+}
+
+/// What stands in the guest's table behind its `resolve-address-stream`.
+struct AddressStream {
+    found: Found,
+    /// What was looked up, normalised; None for an address.
+    name: Option<String>,
+}
+
+impl AddressStream {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Found::Asked(answer) = &mut self.found else {
+            return Poll::Ready(());
+        };
+        Pin::new(answer).poll(cx).map(|found| {
+            let plain = |found: Vec<IpAddr>| found.iter().map(IpAddr::to_canonical).collect::<Vec<_>>();
+            self.found = Found::Known(found.map(|found| plain(found).into_iter()).map_err(error_code));
+        })
+    }
+}
+
+#[async_trait]
+impl Pollable for AddressStream {
+    async fn ready(&mut self) {
+        poll_fn(|cx| self.poll_ready(cx)).await;
+    }
+}
+
+/// The same entry of the table by its own type.
+fn entry(stream: &Resource<ResolveAddressStream>) -> Resource<AddressStream> {
+    Resource::new_borrow(stream.rep())
 }
 
 impl Host for LookupView<'_> {
@@ -34,14 +82,24 @@ impl Host for LookupView<'_> {
         network: Resource<Network>,
         name: String,
     ) -> Result<Resource<ResolveAddressStream>, SocketError> {
-        if !is_literal(&name) && !self.network.network.allows_name(&name) {
-            self.network.refusals.count_name();
-            return Err(ErrorCode::AccessDenied.into());
+        // The handle stands for the right to ask at all.
+        self.inner.table.get(&network)?;
+        if name.len() > NAME_BYTES_MAX {
+            return Err(ErrorCode::InvalidArgument.into());
         }
-        let known = normalised(&name);
-        let stream = self.inner.resolve_addresses(network, name)?;
-        self.network.names.begin(stream.rep(), known);
-        Ok(stream)
+        let (found, name) = match literal(&name) {
+            Some(address) => (Found::Known(Ok(vec![address].into_iter())), None),
+            None if !self.network.network.allows_name(&name) => {
+                self.network.refusals.count_name();
+                return Err(ErrorCode::AccessDenied.into());
+            }
+            None => {
+                let answer = self.network.resolver.look_up(&self.network.lookups, &name);
+                (Found::Asked(answer.map_err(error_code)?), Some(normalised(&name)))
+            }
+        };
+        let stream = self.inner.table.push(AddressStream { found, name })?;
+        Ok(Resource::new_own(stream.rep()))
     }
 }
 
@@ -50,28 +108,33 @@ impl HostResolveAddressStream for LookupView<'_> {
         &mut self,
         stream: Resource<ResolveAddressStream>,
     ) -> Result<Option<IpAddress>, SocketError> {
-        let lookup = stream.rep();
-        let address = self.inner.resolve_next_address(stream)?;
-        if let Some(address) = &address {
-            self.network.names.found(lookup, as_ip(address));
+        let stream = self.inner.table.get_mut(&entry(&stream))?;
+        // Who wants to be woken subscribes.
+        let Poll::Ready(()) = stream.poll_ready(&mut Context::from_waker(Waker::noop())) else {
+            return Err(ErrorCode::WouldBlock.into());
+        };
+        match &mut stream.found {
+            Found::Asked(_) => Err(ErrorCode::WouldBlock.into()),
+            Found::Known(Err(error)) => Err((*error).into()),
+            Found::Known(Ok(addresses)) => {
+                let address = addresses.next();
+                if let (Some(address), Some(name)) = (address, &stream.name) {
+                    self.network.names.remember(address, name);
+                }
+                Ok(address.map(Into::into))
+            }
         }
-        Ok(address)
     }
 
     fn subscribe(&mut self, stream: Resource<ResolveAddressStream>) -> Result<Resource<DynPollable>> {
-        self.inner.subscribe(stream)
+        subscribe(self.inner.table, entry(&stream))
     }
 
     fn drop(&mut self, stream: Resource<ResolveAddressStream>) -> Result<()> {
-        self.network.names.end(stream.rep());
-        HostResolveAddressStream::drop(&mut self.inner, stream)
-    }
-}
-
-fn as_ip(address: &IpAddress) -> IpAddr {
-    match *address {
-        IpAddress::Ipv4((a, b, c, d)) => IpAddr::from([a, b, c, d]),
-        IpAddress::Ipv6((a, b, c, d, e, f, g, h)) => IpAddr::from([a, b, c, d, e, f, g, h]),
+        self.inner
+            .table
+            .delete(Resource::<AddressStream>::new_own(stream.rep()))?;
+        Ok(())
     }
 }
 

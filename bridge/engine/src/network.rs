@@ -11,16 +11,17 @@
 #![allow(non_camel_case_types)]
 
 use crate::abi::{Failure, rusm_bytes, rusm_status};
+use crate::resolver::{Asker, Resolver};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use wasmtime_wasi::sockets::SocketAddrUse;
 
-/// Addresses that one guest remembers from its look-ups; what comes after them is not remembered and so not allowed.
-const ADDRESSES_MAX: usize = 1024;
+/// Addresses that one guest remembers from its look-ups; the oldest are forgotten and then no longer allowed.
+const ADDRESSES_MAX: usize = 256;
 /// Names that share one address, remembered for one guest.
-const NAMES_PER_ADDRESS_MAX: usize = 16;
+const NAMES_PER_ADDRESS_MAX: usize = 8;
 
 /// What a rule speaks of.
 #[repr(u32)]
@@ -373,51 +374,56 @@ pub fn normalised(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
+#[derive(Default)]
+struct Known {
+    addresses: HashMap<IpAddr, Gave>,
+    look_ups: u64,
+}
+
+struct Gave {
+    names: Vec<String>,
+    /// The last of `Known::look_ups` that gave it.
+    last: u64,
+}
+
 /// Which names gave which address to one guest. Threads: any; a look-up may end on a thread for I/O.
 #[derive(Default)]
 pub struct Names {
-    known: Mutex<HashMap<IpAddr, Vec<String>>>,
-    /// The names behind the look-ups that are open, by the handle of their stream.
-    open: Mutex<HashMap<u32, String>>,
+    known: Mutex<Known>,
 }
 
 impl Names {
-    fn open(&self) -> std::sync::MutexGuard<'_, HashMap<u32, String>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A look-up begins; `name` is normalised.
-    pub fn begin(&self, lookup: u32, name: String) {
-        self.open().insert(lookup, name);
-    }
-
-    /// A look-up gave an address.
-    pub fn found(&self, lookup: u32, address: IpAddr) {
-        let name = self.open().get(&lookup).cloned();
-        if let Some(name) = name {
-            self.remember(address, &name);
-        }
-    }
-
-    pub fn end(&self, lookup: u32) {
-        self.open().remove(&lookup);
-    }
-
+    /// A look-up of `name` gave an address. What was found longest ago makes room.
     pub fn remember(&self, address: IpAddr, name: &str) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= ADDRESSES_MAX && !known.contains_key(&address.to_canonical()) {
-            return;
+        let address = address.to_canonical();
+        if known.addresses.len() >= ADDRESSES_MAX && !known.addresses.contains_key(&address) {
+            let oldest = known.addresses.iter().min_by_key(|(_, gave)| gave.last);
+            if let Some(oldest) = oldest.map(|(address, _)| *address) {
+                known.addresses.remove(&oldest);
+            }
         }
-        let names = known.entry(address.to_canonical()).or_default();
+        known.look_ups += 1;
+        let last = known.look_ups;
+        let new = || Gave {
+            names: Vec::new(),
+            last,
+        };
+        let gave = known.addresses.entry(address).or_insert_with(new);
+        gave.last = last;
         let name = normalised(name);
-        if names.len() < NAMES_PER_ADDRESS_MAX && !names.contains(&name) {
-            names.push(name);
+        if !gave.names.contains(&name) {
+            if gave.names.len() >= NAMES_PER_ADDRESS_MAX {
+                gave.names.remove(0);
+            }
+            gave.names.push(name);
         }
     }
 
     fn with<R>(&self, address: IpAddr, body: impl FnOnce(&[String]) -> R) -> R {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        body(known.get(&address.to_canonical()).map_or(&[], Vec::as_slice))
+        let gave = known.addresses.get(&address.to_canonical());
+        body(gave.map_or(&[], |gave| gave.names.as_slice()))
     }
 }
 
@@ -428,6 +434,8 @@ pub struct GuestNetwork {
     pub network: Arc<Network>,
     pub names: Arc<Names>,
     pub refusals: Arc<Refusals>,
+    pub resolver: Arc<Resolver>,
+    pub lookups: Arc<Asker>,
 }
 
 impl GuestNetwork {

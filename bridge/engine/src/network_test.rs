@@ -237,12 +237,16 @@ fn what_a_guest_remembers_is_bounded() {
     for n in 0..(ADDRESSES_MAX as u32 + 10) {
         names.remember(IpAddr::V4(Ipv4Addr::from(0x0800_0000 + n)), "a.example");
     }
-    let last = Ipv4Addr::from(0x0800_0000 + ADDRESSES_MAX as u32);
-    names.with(IpAddr::V4(last), |known| assert!(known.is_empty()));
+    // The oldest went, the newest are there.
+    for (n, remembered) in [(0, false), (9, false), (10, true), (ADDRESSES_MAX as u32 + 9, true)] {
+        let address = IpAddr::V4(Ipv4Addr::from(0x0800_0000 + n));
+        names.with(address, |known| assert_eq!(!known.is_empty(), remembered, "{n}"));
+    }
     for n in 0..100 {
         names.remember(IpAddr::V4(Ipv4Addr::new(8, 0, 0, 0)), &format!("{n}.example"));
     }
     names.with(IpAddr::V4(Ipv4Addr::new(8, 0, 0, 0)), |known| {
         assert_eq!(known.len(), NAMES_PER_ADDRESS_MAX);
+        assert!(known.contains(&"99.example".to_owned()));
     });
 }

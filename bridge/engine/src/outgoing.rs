@@ -8,6 +8,7 @@
 //! 4. A request that is under way takes one place of its grants, until its response's body is dropped.
 
 use crate::network::{Network, Refusals, normalised};
+use crate::resolver::{Asker, LookupError, NAME_BYTES_MAX, Resolver};
 use bytes::Bytes;
 use http::uri::{Authority, Scheme};
 use http::{Request, Response, Uri};
@@ -87,6 +88,8 @@ impl Drop for Place {
 pub struct Client {
     pub network: Arc<Network>,
     pub refusals: Arc<Refusals>,
+    pub resolver: Arc<Resolver>,
+    pub lookups: Arc<Asker>,
     pub tls: Arc<Tls>,
     pub requests: Arc<AtomicU32>,
     pub requests_max: u32,
@@ -158,6 +161,9 @@ impl Client {
 
     /// The addresses of the host that may be reached; at least one.
     async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>> {
+        if host.len() > NAME_BYTES_MAX {
+            return Err(Error::HttpRequestUriInvalid);
+        }
         let (found, names) = if let Ok(address) = host.parse::<IpAddr>() {
             (vec![SocketAddr::new(address, port)], Vec::new())
         } else {
@@ -165,13 +171,13 @@ impl Client {
                 self.refusals.count_name();
                 return Err(Error::HttpRequestDenied);
             }
-            let found = tokio::net::lookup_host((host, port))
-                .await
-                .map_err(|_| no_such_name())?;
+            let asked = self.resolver.look_up(&self.lookups, host);
+            let found = asked.map_err(lookup_error)?.await.map_err(lookup_error)?;
+            let found = found.into_iter().map(|address| SocketAddr::new(address, port));
             (found.collect(), vec![normalised(host)])
         };
         if found.is_empty() {
-            return Err(no_such_name());
+            return Err(lookup_error(LookupError::NoAddress));
         }
         let mut allowed = found;
         allowed.retain(|address| self.network.reaches(*address, &names));
@@ -196,9 +202,14 @@ impl Client {
     }
 }
 
-fn no_such_name() -> Error {
+fn lookup_error(error: LookupError) -> Error {
+    let text = match error {
+        LookupError::NoName => return Error::HttpRequestUriInvalid,
+        LookupError::Busy => "too many look-ups are under way",
+        LookupError::NoAddress => "the name has no address",
+    };
     Error::DnsError {
-        rcode: Some("the name has no address".to_owned()),
+        rcode: Some(text.to_owned()),
         info_code: None,
     }
 }

@@ -42,6 +42,8 @@ fn client(rules: &[rusm_network_rule]) -> std::result::Result<Client, String> {
     Ok(Client {
         network: Arc::new(network),
         refusals: Arc::default(),
+        resolver: Arc::default(),
+        lookups: Arc::default(),
         tls: Arc::default(),
         requests: Arc::default(),
         requests_max: 2,
@@ -157,6 +159,9 @@ fn what_is_not_allowed_is_refused_before_anything_is_sent() -> Outcome {
     assert_eq!((said.as_str(), counts.names), ("HttpRequestDenied", 1));
     let (said, _) = refused(client(&[loopback()])?, &format!("{HTTP}user@127.0.0.1:1/"))?;
     assert_eq!(said, "HttpRequestUriInvalid");
+    let long = format!("http://{}.example.com/", "a".repeat(300));
+    let (said, counts) = refused(client(&[host("api.example.com")])?, &long)?;
+    assert_eq!((said.as_str(), counts.names), ("HttpRequestUriInvalid", 0));
     Ok(())
 }
 
