@@ -5,7 +5,8 @@
 //! 2. Redirects are the guest's business: it sends another request, which is checked like the first.
 //! 3. Each phase has its limit in time, and what a server sends before its body a limit in size; bodies are streamed both
 //!    ways and never held.
-//! 4. A request that is under way takes one place of its grants, until its response's body is dropped.
+//! 4. A request that is under way takes one place of its grants, until its response's body is dropped and its connection
+//!    closed.
 
 use crate::network::{Network, Refusals, normalised};
 use crate::resolver::{Asker, LookupError, NAME_BYTES_MAX, Resolver};
@@ -18,13 +19,14 @@ use hyper::client::conn::http1;
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, timeout};
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, Sleep, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
@@ -40,30 +42,46 @@ const ADDRESSES_TRIED_MAX: usize = 8;
 pub type Io = Box<dyn Future<Output = Result<()>> + Send>;
 pub type Sent = (Response<WasiBody>, Io);
 
-/// The settings of TLS with the certificates that the system trusts, read when they are first needed.
+/// The settings of TLS with the certificates that the system trusts, read when they are first needed; again if that
+/// failed.
 /// Threads: any.
 #[derive(Default)]
-pub struct Tls(OnceLock<std::result::Result<Arc<ClientConfig>, String>>);
+pub struct Tls(OnceCell<Arc<ClientConfig>>);
 
 impl Tls {
-    fn config(&self) -> Result<Arc<ClientConfig>> {
-        let made = self.0.get_or_init(|| {
-            let mut roots = RootCertStore::empty();
-            let found = rustls_native_certs::load_native_certs();
-            roots.add_parsable_certificates(found.certs);
-            if roots.is_empty() {
-                return Err("the system has no trusted certificates (Debian: install ca-certificates)".to_owned());
-            }
-            let builder = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()));
-            let builder = builder
-                .with_safe_default_protocol_versions()
-                .map_err(|error| error.to_string())?;
-            let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-            config.alpn_protocols = vec![b"http/1.1".to_vec()];
-            Ok(Arc::new(config))
+    async fn config(self: &Arc<Tls>) -> Result<Arc<ClientConfig>> {
+        if let Some(config) = self.0.get() {
+            return Ok(Arc::clone(config));
+        }
+        // A task of its own, for a request that is given up would begin it all over; one at a time reads.
+        let tls = Arc::clone(self);
+        let reading = tokio::spawn(async move {
+            let read = || async {
+                let read = tokio::task::spawn_blocking(tls_config).await;
+                read.unwrap_or_else(|error| Err(error.to_string()))
+            };
+            tls.0.get_or_try_init(read).await.map(Arc::clone)
         });
-        made.clone().map_err(|text| Error::InternalError(Some(text)))
+        let config = reading.await.unwrap_or_else(|error| Err(error.to_string()));
+        config.map_err(|text| Error::InternalError(Some(text)))
     }
+}
+
+/// Reads files.
+fn tls_config() -> std::result::Result<Arc<ClientConfig>, String> {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        return Err("the system has no trusted certificates (Debian: install ca-certificates)".to_owned());
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()));
+    let builder = builder
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
 }
 
 /// A place among the requests under way.
@@ -123,9 +141,10 @@ impl Client {
         let timeouts = Timeouts::new(options, self.timeout_max);
         let uri = request.uri().clone();
         let authority = uri.authority().ok_or(Error::HttpRequestUriInvalid)?;
-        let stream = timeout(
-            timeouts.connect,
-            self.connect(uri.scheme() == Some(&Scheme::HTTPS), authority),
+        let until = Instant::now() + timeouts.connect;
+        let stream = timeout_at(
+            until,
+            self.connect(uri.scheme() == Some(&Scheme::HTTPS), authority, until),
         );
         let stream = stream.await.map_err(|_| Error::ConnectionTimeout)??;
         // The request line has the path alone; the authority stands in the header Host.
@@ -139,23 +158,17 @@ impl Client {
         exchange(stream, request, timeouts, place).await
     }
 
-    async fn connect(&self, with_tls: bool, authority: &Authority) -> Result<Box<dyn Stream>> {
-        if authority.as_str().contains('@') {
-            return Err(Error::HttpRequestUriInvalid);
-        }
-        let port = authority.port_u16().unwrap_or(if with_tls { 443 } else { 80 });
-        if authority.port().is_some() && authority.port_u16().is_none() {
-            return Err(Error::HttpRequestUriInvalid);
-        }
+    async fn connect(&self, with_tls: bool, authority: &Authority, until: Instant) -> Result<Box<dyn Stream>> {
+        let port = port(authority, if with_tls { 443 } else { 80 })?;
         let host = authority.host().trim_matches(['[', ']']);
-        let stream = self.connect_to(self.addresses(host, port).await?).await?;
+        let stream = connect_to(self.addresses(host, port).await?, until).await?;
         // Small pieces leave at once; without it they only leave later.
         let _ = stream.set_nodelay(true);
         if !with_tls {
             return Ok(Box::new(stream));
         }
         let name = ServerName::try_from(normalised(host)).map_err(|_| Error::HttpRequestUriInvalid)?;
-        let connector = TlsConnector::from(self.tls.config()?);
+        let connector = TlsConnector::from(self.tls.config().await?);
         Ok(Box::new(connector.connect(name, stream).await.map_err(tls_error)?))
     }
 
@@ -188,18 +201,33 @@ impl Client {
         }
         Ok(allowed)
     }
+}
 
-    async fn connect_to(&self, addresses: Vec<SocketAddr>) -> Result<TcpStream> {
-        let mut last = Error::DestinationUnavailable;
-        for address in addresses {
-            match TcpStream::connect(address).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => last = Error::ConnectionRefused,
-                Err(_) => last = Error::DestinationUnavailable,
-            }
-        }
-        Err(last)
+/// The port that is written, which must be one, or else the scheme's.
+fn port(authority: &Authority, default: u16) -> Result<u16> {
+    let text = authority.as_str();
+    if text.contains('@') {
+        return Err(Error::HttpRequestUriInvalid);
     }
+    match text.strip_prefix(authority.host()) {
+        Some("" | ":") => Ok(default),
+        _ => authority.port_u16().ok_or(Error::HttpRequestUriInvalid),
+    }
+}
+
+/// Each address has its part of the time that is left, so that a dead one leaves some for the next.
+async fn connect_to(addresses: Vec<SocketAddr>, until: Instant) -> Result<TcpStream> {
+    let mut last = Error::DestinationUnavailable;
+    for (address, left) in addresses.iter().zip((1..=addresses.len() as u32).rev()) {
+        let part = until.saturating_duration_since(Instant::now()) / left;
+        match timeout(part, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => last = Error::ConnectionRefused,
+            Ok(Err(_)) => last = Error::DestinationUnavailable,
+            Err(_) => last = Error::ConnectionTimeout,
+        }
+    }
+    Err(last)
 }
 
 fn lookup_error(error: LookupError) -> Error {
@@ -249,6 +277,8 @@ async fn exchange(
     timeouts: Timeouts,
     place: Place,
 ) -> Result<Sent> {
+    let place = Arc::new(place);
+    let of_connection = Arc::clone(&place);
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(BUFFER_BYTES_MAX)
         .max_headers(RESPONSE_HEADERS_MAX)
@@ -280,9 +310,12 @@ async fn exchange(
         incoming,
         between_bytes: timeouts.between_bytes,
         late: Box::pin(tokio::time::sleep(timeouts.between_bytes)),
+        waiting: false,
         _place: place,
     };
     let io = async move {
+        // The connection counts until it is closed.
+        let _place = of_connection;
         match connection {
             Some(connection) => connection.await.map_err(|error| http_error(&error)),
             None => Ok(()),
@@ -291,12 +324,14 @@ async fn exchange(
     Ok((response.map(|incoming| body(incoming).boxed_unsync()), Box::new(io)))
 }
 
-/// The body of a response, with the limit on the time between two of its pieces.
+/// The body of a response, with the limit on the time that its reader waits for the next piece.
 struct ResponseBody {
     incoming: hyper::body::Incoming,
     between_bytes: Duration,
     late: Pin<Box<Sleep>>,
-    _place: Place,
+    /// Whether `late` runs: from the first time that a reader finds nothing until there is something.
+    waiting: bool,
+    _place: Arc<Place>,
 }
 
 impl Body for ResponseBody {
@@ -305,9 +340,13 @@ impl Body for ResponseBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) {
-            let next = Instant::now() + self.between_bytes;
-            self.late.as_mut().reset(next);
+            self.waiting = false;
             return Poll::Ready(frame.map(|frame| frame.map_err(|error| http_error(&error))));
+        }
+        if !self.waiting {
+            self.waiting = true;
+            let end = Instant::now() + self.between_bytes;
+            self.late.as_mut().reset(end);
         }
         ready!(self.late.as_mut().poll(cx));
         Poll::Ready(Some(Err(Error::ConnectionReadTimeout)))

@@ -159,6 +159,10 @@ fn what_is_not_allowed_is_refused_before_anything_is_sent() -> Outcome {
     assert_eq!((said.as_str(), counts.names), ("HttpRequestDenied", 1));
     let (said, _) = refused(client(&[loopback()])?, &format!("{HTTP}user@127.0.0.1:1/"))?;
     assert_eq!(said, "HttpRequestUriInvalid");
+    for authority in ["127.0.0.1:99999", "[::1]:65536"] {
+        let (said, _) = refused(client(&[loopback()])?, &format!("{HTTP}{authority}/"))?;
+        assert_eq!(said, "HttpRequestUriInvalid", "{authority}");
+    }
     let long = format!("http://{}.example.com/", "a".repeat(300));
     let (said, counts) = refused(client(&[host("api.example.com")])?, &long)?;
     assert_eq!((said.as_str(), counts.names), ("HttpRequestUriInvalid", 0));
@@ -231,7 +235,7 @@ fn a_head_that_is_too_large_is_refused() -> Outcome {
 }
 
 #[test]
-fn places_are_taken_until_the_body_is_gone() -> Outcome {
+fn places_are_taken_until_body_and_connection_are_gone() -> Outcome {
     let (port, _) = serve_once("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello")?;
     let places = Arc::new(AtomicU32::new(0));
     let mut first = client(&[loopback()])?;
@@ -243,13 +247,16 @@ fn places_are_taken_until_the_body_is_gone() -> Outcome {
     let refusals = Arc::clone(&second.refusals);
     let uri = format!("http://127.0.0.1:{port}/");
     let (request, again) = (get(&uri)?, get(&uri)?);
+    let counted = Arc::clone(&places);
     block_on(async move {
-        let Ok((response, _io)) = first.send(request, None).await else {
+        let Ok((response, io)) = first.send(request, None).await else {
             std::panic::panic_any("the first request fails")
         };
         let refused = second.send(again, None).await;
         assert!(matches!(refused, Err(Error::ConnectionLimitReached)));
         drop(response);
+        assert_eq!(counted.load(Ordering::Relaxed), 1, "the connection is still there");
+        drop(io);
     })?;
     assert_eq!((places.load(Ordering::Relaxed), refusals.get().http_requests), (0, 1));
     Ok(())
@@ -263,5 +270,45 @@ fn a_body_is_sent_in_pieces() -> Outcome {
     assert_eq!(fetch(client(&[loopback()])?, request, None)?, "200 OK ");
     let head = serving.join().map_err(|_| "the server panicked")??;
     assert!(head.contains("content-length: 6"), "{head}");
+    Ok(())
+}
+
+#[test]
+fn a_reader_that_comes_late_is_no_silent_server() -> Outcome {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let request = get(&format!("http://{}/", listener.local_addr()?))?;
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let stalling = std::thread::spawn(move || -> std::io::Result<()> {
+        let (mut stream, _) = listener.accept()?;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhe")?;
+        let _ = stopped.recv();
+        Ok(())
+    });
+    let between_bytes = Duration::from_millis(50);
+    let options = RequestOptions {
+        connect_timeout: None,
+        first_byte_timeout: None,
+        between_bytes_timeout: Some(between_bytes),
+    };
+    let client = client(&[loopback()])?;
+    block_on(async move {
+        let Ok((response, io)) = client.send(request, Some(options)).await else {
+            std::panic::panic_any("the request fails")
+        };
+        let (mut body, mut io) = (response.into_body(), Box::into_pin(io));
+        let first = poll_fn(|cx| {
+            let _ = io.as_mut().poll(cx);
+            Pin::new(&mut body).poll_frame(cx)
+        });
+        assert!(matches!(first.await, Some(Ok(_))));
+        // What counts is how long it waits: the time in which it does something else is not the server's.
+        tokio::time::sleep(2 * between_bytes).await;
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(Pin::new(&mut body).poll_frame(&mut cx).is_pending());
+        let late = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+        assert!(matches!(late, Some(Err(Error::ConnectionReadTimeout))));
+    })?;
+    drop(stop);
+    stalling.join().map_err(|_| "the server panicked")??;
     Ok(())
 }
