@@ -1,7 +1,8 @@
 //! Compiling on threads of its own, so that nothing else waits for a processor because of it, and within limits.
 //!
 //! 1. What a compiler would take too long for is mostly refused before: by the number of functions and by their sizes.
-//! 2. Whoever asked waits at most `time_ms_max`. The work itself cannot be broken off: it goes on at low priority on the
+//! 2. Whoever asked waits at most `time_ms_max` once the work has begun, and for its turn as long as others may take. The
+//!    work itself cannot be broken off: it goes on at low priority on the
 //!    compiler's own threads and its result is dropped, and while too much of that is under way nothing new begins.
 
 #![allow(non_camel_case_types)]
@@ -40,7 +41,7 @@ pub struct rusm_compile_limits {
     pub functions_max: u64,
     /// Bytes of the largest function's body.
     pub function_bytes_max: u64,
-    /// How long the caller waits.
+    /// How long the caller waits once its turn has come.
     pub time_ms_max: u64,
 }
 
@@ -100,28 +101,46 @@ impl Compiler {
         Ok(Job(Arc::clone(&self.jobs)))
     }
 
-    /// Runs `work`, and what it hands to rayon, on the compiler's threads.
+    /// Runs `work`, and what it hands to rayon, on the compiler's threads. Its time counts from when it begins; the wait
+    /// for that is bounded by what those before it may take.
     pub fn run<T: Send + 'static>(
         &self,
         time_max: Duration,
         work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         let job = self.job()?;
+        let (begin, begun) = sync_channel(1);
         let (done, result) = sync_channel(1);
         self.pool()?.spawn(move || {
+            // Work that nobody waits for is not even begun.
+            if begin.send(()).is_err() {
+                return;
+            }
             let made = catch_unwind(AssertUnwindSafe(work))
                 .unwrap_or_else(|payload| Err(Failure::new(rusm_status::PANIC, panic_text(payload.as_ref()))));
             drop(job);
             // Nobody may be waiting any more.
             let _ = done.send(made);
         });
+        let ended = || Failure::new(rusm_status::PANIC, "the compiler's thread ended");
+        begun
+            .recv_timeout(time_max.saturating_mul(JOBS_MAX))
+            .map_err(|error| match error {
+                RecvTimeoutError::Timeout => {
+                    too_much(
+                    "other compilations take so long that this one does not begin: raise [engine] compile_seconds_max or \
+                     try again later",
+                )
+                }
+                RecvTimeoutError::Disconnected => ended(),
+            })?;
         result.recv_timeout(time_max).unwrap_or_else(|error| {
             Err(match error {
                 RecvTimeoutError::Timeout => too_much(format!(
                     "compiling takes longer than {} s: raise [engine] compile_seconds_max or make its functions smaller",
                     time_max.as_secs()
                 )),
-                RecvTimeoutError::Disconnected => Failure::new(rusm_status::PANIC, "the compiler's thread ended"),
+                RecvTimeoutError::Disconnected => ended(),
             })
         })
     }
@@ -187,6 +206,27 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(compiler.run(Duration::from_secs(60), || Ok(7)).ok(), Some(7));
+    }
+
+    #[test]
+    fn time_counts_from_the_beginning_of_the_work() {
+        let compiler = Arc::new(Compiler::new(1));
+        let (open, gate) = channel::<()>();
+        let time_max = Duration::from_millis(200);
+        let abandoned = compiler.run(Duration::from_millis(1), move || {
+            let _ = gate.recv();
+            Ok(())
+        });
+        assert!(abandoned.is_err());
+        let next = Arc::clone(&compiler);
+        let next = std::thread::spawn(move || next.run(time_max, || Ok(7)).ok());
+        while compiler.jobs.load(Ordering::Relaxed) != 2 {
+            std::thread::yield_now();
+        }
+        // Longer than its own time, which has not begun.
+        std::thread::sleep(time_max + time_max / 4);
+        drop(open);
+        assert_eq!(next.join().ok().flatten(), Some(7));
     }
 
     #[test]
