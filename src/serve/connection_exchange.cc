@@ -176,7 +176,8 @@ bool Connection::begin_response() {
   const Pipe& pipe = exchange_->response_body;
   std::optional<std::uint64_t> whole;
   // Only a chunked body has trailers. They are there to be read once the pipe is finished, and not before.
-  if (pipe.state() == Pipe::State::kFinished && (context_.is_head || exchange_->trailers().size() == 0)) {
+  const bool drops_trailers = context_.is_head || context_.http_1_0;
+  if (pipe.state() == Pipe::State::kFinished && (drops_trailers || exchange_->trailers().size() == 0)) {
     whole = pipe.bytes_written() - pipe.bytes_read();
   }
   const auto plan = plan_response(*head, context_, whole);

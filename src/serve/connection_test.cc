@@ -21,6 +21,17 @@ Routine hello(Self& self, Ref<Exchange> exchange) {
   co_await respond(self, exchange, 200, "hello");
 }
 
+// Answers with trailers, all at once.
+Routine summed(Self&, Ref<Exchange> exchange) {
+  http::HeaderList trailers;
+  trailers.add("x-sum", "5");
+  exchange->set_trailers(std::move(trailers));
+  exchange->response_body.write(std::as_bytes(std::span("hello", 5)));
+  exchange->response_body.finish();
+  exchange->respond({});
+  co_return;
+}
+
 // Answers with what it sees of the request.
 Routine describe(Self& self, Ref<Exchange> exchange) {
   const http::RequestHead& head = exchange->request;
@@ -128,6 +139,16 @@ TEST_F(Connections, Http10GetsAStreamThatEndsWithTheConnection) {
   EXPECT_THAT(response, Not(HasSubstr("chunked")));
   EXPECT_TRUE(client.finished());
   EXPECT_EQ(body_of(response), "body");
+}
+
+TEST_F(Connections, Http10LosesTrailersAndKeepsTheLength) {
+  serve(summed);
+  TestClient client = connect();
+  const std::string response = client.ask("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+  EXPECT_THAT(response, HasSubstr("content-length: 5\r\n"));
+  EXPECT_THAT(response, Not(HasSubstr("x-sum")));
+  EXPECT_EQ(body_of(response), "hello");
+  EXPECT_FALSE(client.finished());
 }
 
 TEST_F(Connections, HeadHasNoBody) {
