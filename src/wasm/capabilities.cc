@@ -49,16 +49,18 @@ bool is_within(const std::filesystem::path& inner, const std::filesystem::path& 
   return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first == outer.end();
 }
 
-// The child's folder as far as the parent has it.
+// The child's folder as far as the parent has it: the one that was looked at, not what its links may lead to later.
 std::optional<Preopen> intersect(const std::vector<Preopen>& parent, Preopen child) {
+  const std::filesystem::path folder = plain_path(child.host_path);
   bool found = false;
   bool may_write = false;
   for (const Preopen& own : parent) {
-    if (!is_within(plain_path(child.host_path), plain_path(own.host_path))) continue;
+    if (!is_within(folder, plain_path(own.host_path))) continue;
     found = true;
     may_write |= !own.read_only;
   }
   if (!found) return std::nullopt;
+  child.host_path = folder.string();
   child.read_only |= !may_write;
   return child;
 }

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 namespace rusm::wasm {
 namespace {
 
@@ -90,6 +92,27 @@ TEST(CapabilitiesTest, FoldersLieWithinTheParents) {
                               "/nonexistent/data/sub/../../other"}) {
     EXPECT_THAT(kept(outside, true), IsEmpty()) << outside;
   }
+}
+
+TEST(CapabilitiesTest, TheFolderThatWasLookedAtIsTheOneThatIsOpened) {
+  namespace fs = std::filesystem;
+  std::string pattern = (fs::temp_directory_path() / "rusm-folders-XXXXXX").string();
+  ASSERT_NE(mkdtemp(pattern.data()), nullptr);
+  const fs::path root = fs::canonical(pattern);
+  fs::create_directories(root / "data" / "sub");
+  fs::create_directory_symlink(root / "data" / "sub", root / "link");
+  fs::create_directory_symlink("/", root / "data" / "out");
+  const auto kept = [&](const fs::path& path) {
+    Capabilities parent;
+    parent.preopens = {{.host_path = (root / "data").string(), .guest_path = "/"}};
+    Capabilities child;
+    child.preopens = {{.host_path = path.string(), .guest_path = "/"}};
+    return Capabilities::intersect(parent, child).preopens;
+  };
+  ASSERT_EQ(kept(root / "link").size(), 1u);
+  EXPECT_EQ(kept(root / "link")[0].host_path, (root / "data" / "sub").string());
+  EXPECT_THAT(kept(root / "data" / "out"), IsEmpty());
+  fs::remove_all(root);
 }
 
 }  // namespace
