@@ -270,7 +270,7 @@ typedef struct rusm_compile_limits {
   uint64_t functions_max;
   // Bytes of the largest function's body.
   uint64_t function_bytes_max;
-  // How long the caller waits.
+  // How long the caller waits once its turn has come.
   uint64_t time_ms_max;
 } rusm_compile_limits;
 
@@ -712,6 +712,12 @@ rusm_step rusm_instance_resume(struct rusm_instance *instance, const struct rusm
 // # Safety
 // `instance` must be live and `out` writable.
 bool rusm_instance_exit(struct rusm_instance *instance, struct rusm_exit *out);
+
+// Whether `rusm_instance_core_dump` could write one: the engine keeps them and the guest crashed. Threads: as resume.
+//
+// # Safety
+// `instance` must be live.
+bool rusm_instance_has_core_dump(const struct rusm_instance *instance);
 
 // Writes the core dump of a guest that crashed, before `rusm_instance_exit`: in the format of WebAssembly's tool
 // conventions, `name` in it as the program's name. False if there is none: the engine keeps none (`core_dumps`), the

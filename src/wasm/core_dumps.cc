@@ -7,14 +7,19 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <vector>
 
 namespace rusm::wasm {
 namespace {
 
+constexpr std::string_view kPrefix = "rusm-";
 constexpr std::string_view kSuffix = ".core";
+constexpr std::string_view kPartSuffix = ".core.part";
+// A file that is not whole after so long never will be: whoever wrote it was killed.
+constexpr std::chrono::minutes kPartAgeMax{1};
 // The memory that is dumped at most, whatever the folder may hold: it is copied while others wait for the worker.
-constexpr std::uint64_t kDumpBytesMax = 256 << 20;
+constexpr std::uint64_t kDumpBytesMax = 16 << 20;
 
 bool write_all(int fd, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
@@ -43,21 +48,39 @@ std::string plain(std::string_view name) {
   return text;
 }
 
+bool is_own(const std::filesystem::path& path, std::string_view suffix) {
+  const std::string name = path.filename().native();
+  return name.starts_with(kPrefix) && name.ends_with(suffix);
+}
+
+void remove_old_parts(const std::filesystem::path& folder) {
+  const auto until = std::filesystem::file_time_type::clock::now() - kPartAgeMax;
+  std::error_code problem;
+  for (std::filesystem::directory_iterator it(folder, problem), end; !problem && it != end; it.increment(problem)) {
+    std::error_code gone;
+    if (!is_own(it->path(), kPartSuffix) || !it->is_regular_file(gone)) continue;
+    if (const auto at = it->last_write_time(gone); !gone && at < until) std::filesystem::remove(it->path(), gone);
+  }
+}
+
 }  // namespace
 
 Result<std::unique_ptr<CoreDumps>> CoreDumps::open(std::filesystem::path folder, std::uint64_t total_bytes_max,
-                                                   Log* log) {
+                                                   Nanoseconds interval, Log* log) {
   std::error_code problem;
   std::filesystem::create_directories(folder, problem);
   if (problem) return fail(ErrorCode::kIo, folder.string(), "cannot be made: " + problem.message());
   if (access(folder.c_str(), W_OK | X_OK) != 0) {
     return fail(ErrorCode::kDenied, folder.string(), "core dumps cannot be written here: " + errno_text(errno));
   }
-  return std::unique_ptr<CoreDumps>(new CoreDumps(std::move(folder), total_bytes_max, log));
+  remove_old_parts(folder);
+  return std::unique_ptr<CoreDumps>(new CoreDumps(std::move(folder), total_bytes_max, interval, log));
 }
 
-CoreDumps::CoreDumps(std::filesystem::path folder, std::uint64_t total_bytes_max, Log* log)
-    : folder_(std::move(folder)), total_bytes_max_(total_bytes_max), log_(log), thread_([this] { run(); }) {}
+CoreDumps::CoreDumps(std::filesystem::path folder, std::uint64_t total_bytes_max, Nanoseconds interval, Log* log)
+    : folder_(std::move(folder)), total_bytes_max_(total_bytes_max), interval_(interval), log_(log), thread_([this] {
+        run();
+      }) {}
 
 CoreDumps::~CoreDumps() {
   {
@@ -68,12 +91,18 @@ CoreDumps::~CoreDumps() {
   thread_.join();
 }
 
-std::string CoreDumps::keep(std::string_view component, otp::Pid pid, const std::function<bool(std::uint64_t)>& make,
-                            Buffer& dump) noexcept {
+// Takes note of it if so. The caller holds mutex_.
+bool CoreDumps::is_due(std::string_view component, Nanoseconds now) noexcept {
+  std::erase_if(last_, [&](const auto& entry) { return now - entry.second >= interval_; });
+  return last_.try_emplace(std::string(component), now).second;
+}
+
+std::string CoreDumps::keep(std::string_view component, otp::Pid pid, Nanoseconds now,
+                            const std::function<bool(std::uint64_t)>& make, Buffer& dump) noexcept {
   std::uint64_t number;
   {
     const std::lock_guard lock(mutex_);
-    if (promised_ >= kWaitingMax) return {};
+    if (promised_ >= kWaitingMax || !is_due(component, now)) return {};
     ++promised_;
     number = ++number_;
   }
@@ -82,7 +111,8 @@ std::string CoreDumps::keep(std::string_view component, otp::Pid pid, const std:
   {
     const std::lock_guard lock(mutex_);
     if (made) {
-      const std::string name = fmt::format("{}.{}.{}.{}{}", plain(component), plain(pid), getpid(), number, kSuffix);
+      const std::string name =
+          fmt::format("{}{}.{}.{}.{}{}", kPrefix, plain(component), plain(pid), getpid(), number, kSuffix);
       said = fmt::format("; core dump: {}", (folder_ / name).string());
       waiting_.push_back({folder_ / name, std::move(dump)});
     } else {
@@ -116,7 +146,8 @@ void CoreDumps::run() noexcept {
 
 // Under its name only when it is whole: nobody takes a part for the dump.
 void CoreDumps::write(const Waiting& waiting) noexcept {
-  const std::filesystem::path temporary = waiting.path.string() + ".part";
+  const std::filesystem::path temporary =
+      waiting.path.parent_path() / (waiting.path.stem().string() + std::string(kPartSuffix));
   const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
   const bool written =
       fd >= 0 && write_all(fd, waiting.dump.bytes()) && rename(temporary.c_str(), waiting.path.c_str()) == 0;
@@ -142,7 +173,7 @@ void CoreDumps::make_room(std::uint64_t bytes) noexcept {
   std::error_code problem;
   for (std::filesystem::directory_iterator it(folder_, problem), end; !problem && it != end; it.increment(problem)) {
     std::error_code gone;
-    if (!it->path().native().ends_with(kSuffix) || !it->is_regular_file(gone)) continue;
+    if (!is_own(it->path(), kSuffix) || !it->is_regular_file(gone)) continue;
     Old old{it->path(), it->last_write_time(gone), it->file_size(gone)};
     if (gone) continue;
     total += old.bytes;

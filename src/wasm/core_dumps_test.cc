@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <fstream>
 #include <sstream>
 
@@ -13,6 +14,7 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::Not;
+using ::testing::UnorderedElementsAre;
 namespace fs = std::filesystem;
 
 class CoreDumpsTest : public testing::Test {
@@ -28,6 +30,7 @@ class CoreDumpsTest : public testing::Test {
     EngineOptions options{.guests_max = 8, .workers = 2};
     options.core_dumps_folder = folder_ / "dumps";
     options.core_dumps_bytes_max = bytes_max;
+    options.core_dumps_interval = 0;
     return options;
   }
 
@@ -80,7 +83,7 @@ TEST_F(CoreDumpsTest, NoDumpWithoutACrashOrWithoutRoom) {
 TEST_F(CoreDumpsTest, TheOldestGoWhenTheFolderIsFull) {
   TestNode node(options(70 << 10));
   {
-    std::ofstream(folder_ / "dumps" / "other.txt") << std::string(100 << 10, 'x');
+    std::ofstream(folder_ / "dumps" / "other.core") << std::string(100 << 10, 'x');
   }
   fs::path last;
   for (int i = 0; i < 3; ++i) {
@@ -93,11 +96,47 @@ TEST_F(CoreDumpsTest, TheOldestGoWhenTheFolderIsFull) {
   }
   std::vector<fs::path> cores;
   for (const fs::path& path : dumps()) {
-    if (path.extension() == ".core") cores.push_back(path);
+    if (path.filename().string().starts_with("rusm-")) cores.push_back(path);
   }
   ASSERT_EQ(cores.size(), 1u);
   EXPECT_EQ(cores[0], last);
-  EXPECT_TRUE(fs::exists(folder_ / "dumps" / "other.txt")) << "what is no dump stays";
+  EXPECT_TRUE(fs::exists(folder_ / "dumps" / "other.core")) << "what is no dump stays";
+}
+
+TEST_F(CoreDumpsTest, OneComponentLeavesOneInAWhile) {
+  EngineOptions seldom = options(16 << 20);
+  seldom.core_dumps_interval = 3600 * kSecond;
+  TestNode node(seldom);
+  EXPECT_THAT(std::string(node.run(kCrash).text()), HasSubstr("core dump"));
+  EXPECT_THAT(std::string(node.run(kCrash).text()), Not(HasSubstr("core dump")));
+  node.engine->core_dumps()->flush();
+  EXPECT_EQ(dumps().size(), 1u);
+}
+
+TEST_F(CoreDumpsTest, AGuestThatComesToALimitLeavesNone) {
+  TestNode node(options(16 << 20));
+  Capabilities small;
+  small.cpu_max = 10 * kMillisecond;
+  const std::string loop = component(R"((memory 1) (func (export "run") (loop $l (br $l))))");
+  const otp::ExitReason reason = node.wait(node.start(*node.maker(loop, Entry::kExport, small)));
+  EXPECT_THAT(reason.to_string(), HasSubstr("limit (cpu)"));
+  node.engine->core_dumps()->flush();
+  EXPECT_TRUE(dumps().empty());
+}
+
+TEST_F(CoreDumpsTest, PartsOfOneThatWasKilledGo) {
+  fs::create_directories(folder_ / "dumps");
+  const auto part = [&](const char* name, std::chrono::hours age) {
+    std::ofstream(folder_ / "dumps" / name) << "x";
+    fs::last_write_time(folder_ / "dumps" / name, fs::file_time_type::clock::now() - age);
+  };
+  part("rusm-a.0.1.2.7.1.core.part", std::chrono::hours(1));
+  part("rusm-b.0.1.2.7.2.core.part", std::chrono::hours(0));
+  part("other.core.part", std::chrono::hours(1));
+  TestNode node(options(16 << 20));
+  std::vector<std::string> names;
+  for (const fs::path& path : dumps()) names.push_back(path.filename());
+  EXPECT_THAT(names, UnorderedElementsAre("rusm-b.0.1.2.7.2.core.part", "other.core.part"));
 }
 
 TEST_F(CoreDumpsTest, AFolderThatCannotBeMadeIsSaid) {

@@ -124,7 +124,8 @@ Result<std::unique_ptr<Engine>> Engine::open(EngineOptions options, Log* log, Ma
   if (options.compile_threads == 0) options.compile_threads = machine.cores;
   std::unique_ptr<CoreDumps> core_dumps;
   if (!options.core_dumps_folder.empty()) {
-    auto opened = CoreDumps::open(options.core_dumps_folder, options.core_dumps_bytes_max, log);
+    auto opened =
+        CoreDumps::open(options.core_dumps_folder, options.core_dumps_bytes_max, options.core_dumps_interval, log);
     if (!opened) return std::unexpected(std::move(opened.error()));
     core_dumps = std::move(*opened);
   }

@@ -45,6 +45,8 @@ struct EngineOptions {
   // Where crashed guests' core dumps go, and how many bytes all of them may have; empty: there are none.
   std::filesystem::path core_dumps_folder = {};
   std::uint64_t core_dumps_bytes_max = 256 << 20;
+  // Between two dumps of one component, at least.
+  Nanoseconds core_dumps_interval = 10 * kSecond;
 };
 
 // What the machine allows. Threads: a value.

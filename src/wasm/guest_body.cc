@@ -137,10 +137,10 @@ otp::ExitReason GuestBody::reason_of(const rusm_exit& exit) noexcept {
 }
 
 otp::Step GuestBody::end(otp::Process& self) noexcept {
-  dump_core();
+  std::optional<otp::ExitReason> ended = actor_.take_end();
+  if (!ended) dump_core();
   rusm_exit exit;
   if (rusm_instance_exit(instance_, &exit)) {
-    std::optional<otp::ExitReason> ended = actor_.take_end();
     if (exit.kind != RUSM_EXIT_KIND_NORMAL) {
       const bool by_call = ended && exit.kind == RUSM_EXIT_KIND_HOST_ERROR;
       otp::ExitReason reason = by_call ? std::move(*ended) : reason_of(exit);
@@ -159,12 +159,12 @@ otp::Step GuestBody::end(otp::Process& self) noexcept {
 // A dump that is wanted is made here, while the guest's memory is still there, and written by another thread.
 void GuestBody::dump_core() noexcept {
   CoreDumps* dumps = program_.engine().core_dumps();
-  if (dumps == nullptr) return;
+  if (dumps == nullptr || !rusm_instance_has_core_dump(instance_)) return;
   Buffer dump;
   const auto make = [&](std::uint64_t bytes_max) {
     return rusm_instance_core_dump(instance_, to_bytes(program_.name()), bytes_max, dump.out());
   };
-  core_dump_ = dumps->keep(program_.name(), pid_, make, dump);
+  core_dump_ = dumps->keep(program_.name(), pid_, runtime_.clock().now(), make, dump);
 }
 
 void GuestBody::settle_exchange() noexcept {

@@ -58,14 +58,27 @@ pub struct Ending {
 }
 
 impl Ending {
-    /// As `of`, for a guest that ran. Its store lives on where a core dump may be wanted.
+    /// As `of`, for a guest that ran. Its store lives on where a core dump may be wanted: of a guest that crashed, not of
+    /// one that came to a limit.
     pub fn after(result: Result<i32>, store: Store<Guest>) -> Ending {
         let mut ending = Ending::of(result, store.data());
         let dump = |error: &Error| error.downcast_ref::<WasmCoreDump>().is_some();
-        if ending.error.as_ref().is_some_and(dump) {
+        if ending.is_crash() && ending.error.as_ref().is_some_and(dump) {
             ending.remains = Some(Box::new(store));
         }
         ending
+    }
+
+    fn is_crash(&self) -> bool {
+        matches!(
+            self.kind,
+            rusm_exit_kind::TRAP | rusm_exit_kind::STACK_OVERFLOW | rusm_exit_kind::HOST_ERROR
+        )
+    }
+
+    /// Whether `core_dump` has something to write.
+    pub fn has_core_dump(&self) -> bool {
+        self.remains.is_some()
     }
 
     /// The guest's memory, globals and stack in the format of WebAssembly's tool conventions, if its memories have at

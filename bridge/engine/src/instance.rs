@@ -238,6 +238,16 @@ pub unsafe extern "C" fn rusm_instance_exit(instance: *mut rusm_instance, out: *
     true
 }
 
+/// Whether `rusm_instance_core_dump` could write one: the engine keeps them and the guest crashed. Threads: as resume.
+///
+/// # Safety
+/// `instance` must be live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rusm_instance_has_core_dump(instance: *const rusm_instance) -> bool {
+    // SAFETY: by contract.
+    matches!(&unsafe { &*instance }.task, Task::Ended(Some(ending)) if ending.has_core_dump())
+}
+
 /// Writes the core dump of a guest that crashed, before `rusm_instance_exit`: in the format of WebAssembly's tool
 /// conventions, `name` in it as the program's name. False if there is none: the engine keeps none (`core_dumps`), the
 /// guest did not crash, or its memories have more than `bytes_max` together. Threads: as resume.
