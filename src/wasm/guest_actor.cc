@@ -401,12 +401,14 @@ rusm_call GuestActor::kv_list(std::string_view bucket, std::span<const rusm_byte
 std::size_t GuestActor::may_log(std::size_t bytes) noexcept {
   More& more = this->more();
   if (!more.log) more.log.emplace(program_.capabilities().log_bytes_max, program_.capabilities().log_bytes_per_second);
-  const std::size_t granted = more.log->take(bytes, runtime_.clock().now());
+  const Nanoseconds now = runtime_.clock().now();
+  const std::size_t granted = more.log->take(bytes, now);
   if (granted == bytes) {
     more.log->wrote();
-  } else if (more.log->first_drop()) {
+  } else if (more.log->tells_drop(now)) {
     program_.engine().limits().count(Limit::kLog);
-    if (Log* log = runtime_.log()) {
+    // Where nothing at all may be written, dropping it is no news.
+    if (Log* log = runtime_.log(); log != nullptr && program_.capabilities().log_bytes_max != 0) {
       log->warn("guest", "writes more than it may; what is too much is dropped",
                 {{"pid", pid_.to_string()}, {"component", program_.name()}});
     }
@@ -419,7 +421,9 @@ void GuestActor::log(std::uint32_t level, std::string_view text) noexcept {
   const LogLevel wanted = kLevels[std::min<std::uint32_t>(level, 3)];
   Log* log = runtime_.log();
   if (log == nullptr || !log->wants(wanted)) return;
-  text = cut(text, may_log(text.size()));
+  const std::size_t granted = may_log(text.size() + LogAllowance::kLineBytes);
+  if (granted < LogAllowance::kLineBytes) return;
+  text = cut(text, granted - LogAllowance::kLineBytes);
   if (!text.empty()) {
     log->write(wanted, "guest", text, {{"pid", pid_.to_string()}, {"component", program_.name()}});
   }

@@ -52,7 +52,7 @@ class GuestActor {
   otp::Step waits() const noexcept { return waits_; }
   // Why a call ended the guest, if one did.
   std::optional<otp::ExitReason> take_end() noexcept;
-  // How many of so many bytes may go to the log now; says once when they are not all.
+  // How many of so many bytes may go to the log now; says so, but not often, when they are not all.
   std::size_t may_log(std::size_t bytes) noexcept;
 
   // ── The functions of rusm_actor_host ──

@@ -182,16 +182,20 @@ rusm_tick GuestBody::on_tick() noexcept {
   return RUSM_TICK_YIELD;
 }
 
-// Room comes back with time. Dropping is over when half of it is there again, so that it is not told for each line.
+// What there is no room for is dropped; room comes back with time.
 void GuestBody::on_log(unsigned stream, std::string_view text) noexcept {
   Log* log = runtime_.log();
   if (log == nullptr || !log->wants(LogLevel::kInfo)) return;
   if (!output_) output_ = std::make_unique<Output>();
-  text = text.substr(0, actor_.may_log(text.size()));
   std::string& line = output_->lines[stream == 2 ? 1 : 0];
   while (!text.empty()) {
     const std::size_t end = text.find('\n');
-    line.append(text.substr(0, std::min(end, kLogLineBytesMax - line.size())));
+    const std::string_view piece = text.substr(0, std::min(end, kLogLineBytesMax - line.size()));
+    const std::size_t around = line.empty() ? LogAllowance::kLineBytes : 0;
+    const std::size_t granted = actor_.may_log(around + piece.size());
+    if (granted < around) return;
+    line.append(piece.substr(0, granted - around));
+    if (granted < around + piece.size()) return;
     if (end != std::string_view::npos || line.size() >= kLogLineBytesMax) {
       log_line(stream, line);
       line.clear();

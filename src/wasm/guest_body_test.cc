@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "wasm/log_allowance.h"
 #include "wasm/test_node.h"
 
 namespace rusm::wasm {
@@ -102,7 +103,7 @@ TEST(GuestBodyTest, ACommandLeavesItsCodeAndItsLines) {
 TEST(GuestBodyTest, LogBytesAreLimited) {
   TestNode node;
   Capabilities brief;
-  brief.log_bytes_max = 5;
+  brief.log_bytes_max = LogAllowance::kLineBytes + 5;
   brief.log_bytes_per_second = 0;
   node.wait(node.start(*node.maker(kCommand, Entry::kCommand, brief)));
   EXPECT_TRUE(node.settles());

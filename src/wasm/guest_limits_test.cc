@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "wasm/log_allowance.h"
 #include "wasm/test_node.h"
 
 namespace rusm::wasm {
@@ -87,18 +88,36 @@ std::size_t lines_with(std::string_view text, std::string_view what) {
 TEST(GuestLimitsTest, LogRoomComesBackWithTime) {
   TestNode node;
   Capabilities quiet;
-  quiet.log_bytes_max = 20;
+  quiet.log_bytes_max = 10 * (LogAllowance::kLineBytes + 1);
   quiet.log_bytes_per_second = 0;
   node.wait(node.start(*node.maker(kChatter, Entry::kExport, quiet)));
   EXPECT_EQ(lines_with(node.lines.text(), " stream=stdout"), 10u) << node.lines.text();
   EXPECT_EQ(lines_with(node.lines.text(), "writes more than it may"), 1u);
   EXPECT_EQ(node.engine->limits_hit()[Limit::kLog], 1u);
 
+  TestNode silent;
+  Capabilities none;
+  none.log_bytes_max = 0;
+  silent.wait(silent.start(*silent.maker(kChatter, Entry::kExport, none)));
+  EXPECT_EQ(silent.lines.text().find("writes more than it may"), std::string::npos);
+
   TestNode talkative;
   quiet.log_bytes_per_second = std::uint64_t{1} << 40;
   talkative.wait(talkative.start(*talkative.maker(kChatter, Entry::kExport, quiet)));
   EXPECT_EQ(lines_with(talkative.lines.text(), " stream=stdout"), 1000u);
   EXPECT_EQ(talkative.engine->limits_hit()[Limit::kLog], 0u);
+}
+
+TEST(GuestLimitsTest, DroppingIsToldOnceInAWhile) {
+  LogAllowance allowance(10, 10);
+  Nanoseconds now = kSecond;
+  int told = 0;
+  for (int i = 0; i < 20; ++i, now += kSecond) {
+    if (allowance.take(10, now) == 10) allowance.wrote();
+    EXPECT_EQ(allowance.take(1, now), 0u);
+    told += allowance.tells_drop(now) ? 1 : 0;
+  }
+  EXPECT_EQ(told, 2);
 }
 
 }  // namespace

@@ -1,8 +1,10 @@
-// LogAllowance: how many bytes a guest may still write to the log. So many at once, then so many a second.
+// LogAllowance: how many bytes a guest may still write to the log. So many at once, then so many a second. Each line
+// takes kLineBytes beside its text, for what the log writes around it: short lines are not for free.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <utility>
 
 #include "base/clock.h"
@@ -13,6 +15,8 @@ namespace rusm::wasm {
 class LogAllowance {
  public:
   LogAllowance(std::uint64_t burst, std::uint64_t per_second) : burst_(burst), per_second_(per_second), left_(burst) {}
+
+  static constexpr std::uint64_t kLineBytes = 128;
 
   // How many of `wanted` bytes may be written.
   std::uint64_t take(std::uint64_t wanted, Nanoseconds now) noexcept {
@@ -28,18 +32,24 @@ class LogAllowance {
     left_ -= granted;
     return granted;
   }
-  // True the first time after something was written: who is told that lines are dropped is told once.
-  bool first_drop() noexcept { return !std::exchange(dropped_, true); }
+  // Something was dropped. True when that is to be told: the first time after something was written, and not too often.
+  bool tells_drop(Nanoseconds now) noexcept {
+    if (std::exchange(dropped_, true) || (told_ && now - *told_ < kTellEvery)) return false;
+    told_ = now;
+    return true;
+  }
   void wrote() noexcept { dropped_ = false; }
 
  private:
   static constexpr Nanoseconds kDay = 86'400 * kSecond;
+  static constexpr Nanoseconds kTellEvery = 10 * kSecond;
 
   const std::uint64_t burst_;
   const std::uint64_t per_second_;
   std::uint64_t left_;
   Nanoseconds refilled_ = 0;
   bool dropped_ = false;
+  std::optional<Nanoseconds> told_;
 };
 
 }  // namespace rusm::wasm
