@@ -114,6 +114,18 @@ TEST_F(NetworkTest, ANameOpensWhatItsLookUpGave) {
   EXPECT_THAT(said, HasSubstr("connect 127.0.0.1:1: access-denied")) << "the name has one port";
 }
 
+TEST_F(NetworkTest, WhatIsNoNameIsRefused) {
+  const std::string longest(256, 'a');
+  const std::string said = run({"lookup", longest, "-", "lookup", "b\u00fccher.example", "-", "lookup", "a b", "-",
+                                "lookup", "127.0.0.1", "-", "lookup", "[::1]", "-"},
+                               {"*"});
+  for (const std::string& refused : {longest, std::string("b\u00fccher.example"), std::string("a b")}) {
+    EXPECT_THAT(said, HasSubstr("lookup " + refused + ": invalid-argument"));
+  }
+  EXPECT_THAT(said, HasSubstr("lookup 127.0.0.1: ok"));
+  EXPECT_THAT(said, HasSubstr("lookup [::1]: ok"));
+}
+
 TEST_F(NetworkTest, ListeningIsARightOfItsOwn) {
   const std::string said =
       run({"listen", "127.0.0.1:0", "-", "listen", "0.0.0.0:0", "-", "connect", here(server_.port()), "-"}, {},
