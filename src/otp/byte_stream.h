@@ -229,6 +229,8 @@ class StreamWriter {
 class StreamReader {
  public:
   using Chunk = std::expected<std::span<const std::byte>, StreamEnd>;
+  // What a stream that nobody reads yet counts for in a bounded mailbox: what lies in it by default, and a large chunk.
+  static constexpr std::size_t kHoldsBytes = 1 << 20;
 
   StreamReader() = default;  // belongs to no stream: it is broken
   explicit StreamReader(Ref<detail::StreamState> state) : state_(std::move(state)) {}

@@ -52,6 +52,7 @@ struct PayloadType {
   void (*destroy)(void* payload) noexcept;            // null: nothing to do
   void (*encode)(const void* payload, Encoder& out);  // null: the type has no codec
   std::uint64_t name;                                 // hash of kWireName
+  std::size_t holds;                                  // bytes that a value may hold elsewhere: T::kHoldsBytes, or 0
 };
 
 // Threads: one owner at a time; handed over through the inbox.
@@ -69,8 +70,10 @@ struct Envelope {
 
   std::byte* payload() noexcept { return reinterpret_cast<std::byte*>(this + 1); }
   const std::byte* payload() const noexcept { return reinterpret_cast<const std::byte*>(this + 1); }
-  // What it counts for in a bounded mailbox: payload and envelope.
+  // Payload and envelope.
   std::size_t size() const noexcept { return sizeof(Envelope) + bytes; }
+  // What it counts for in a bounded mailbox: the same, and what its value may hold elsewhere.
+  std::size_t weight() const noexcept { return size() + (type == nullptr ? 0 : type->holds); }
   // Of kExit, kLinkExit, kDown and kLimit.
   const ExitReason& reason() const noexcept { return *reinterpret_cast<const ExitReason*>(payload()); }
 
@@ -109,10 +112,11 @@ namespace detail {
 
 template <class T>
 constexpr PayloadType payload_type() {
-  PayloadType type{.destroy = nullptr, .encode = nullptr, .name = hash_of_name(kWireName<T>)};
+  PayloadType type{.destroy = nullptr, .encode = nullptr, .name = hash_of_name(kWireName<T>), .holds = 0};
   if constexpr (!std::is_trivially_destructible_v<T>) {
     type.destroy = [](void* payload) noexcept { static_cast<T*>(payload)->~T(); };
   }
+  if constexpr (requires { T::kHoldsBytes; }) type.holds = T::kHoldsBytes;
   if constexpr (Encodable<T>) {
     type.encode = [](const void* payload, Encoder& out) { encode_into(out, *static_cast<const T*>(payload)); };
   }

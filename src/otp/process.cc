@@ -66,7 +66,7 @@ bool Process::drain_slow() noexcept {
 }
 
 bool Process::take_room(Envelope& message, std::uint32_t generation) noexcept {
-  const std::uint64_t units = MailboxRoom::units_of(message.size());
+  const std::uint64_t units = MailboxRoom::units_of(message.weight());
   std::uint64_t room = load_.load(std::memory_order_relaxed);
   do {
     // A late sender: the inbox will not take the message either.

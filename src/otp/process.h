@@ -20,7 +20,7 @@
 //    answers noproc when it asks for an answer.
 // 5. A bounded mailbox: whoever sends a message takes its place and its bytes from load_ first, and then pushes; the
 //    process gives them back when it takes the message out. load_ carries bits of the generation, so a sender that is
-//    late takes nothing from the next tenant. Signals and timers' messages take no place.
+//    late takes nothing from the next tenant. Signals and values that timers send take no place.
 // 6. Only the worker that runs the process touches what is below "owner only".
 #pragma once
 
@@ -384,7 +384,7 @@ inline void Process::give_room(const Envelope& message) noexcept {
   if (message.counted == Envelope::Counted::kNowhere) [[likely]]
     return;
   if (message.counted == Envelope::Counted::kInRoom) {
-    load_.fetch_add(MailboxRoom::of(0, 1, MailboxRoom::units_of(message.size())), std::memory_order_relaxed);
+    load_.fetch_add(MailboxRoom::of(0, 1, MailboxRoom::units_of(message.weight())), std::memory_order_relaxed);
   } else {
     load_.store(load_.load(std::memory_order_relaxed) - kOneMessage - message.size(), std::memory_order_relaxed);
   }

@@ -192,13 +192,20 @@ bool Runtime::post(Pid to, EnvelopePtr envelope) noexcept {
   return true;
 }
 
-// For what always gets in.
-void Runtime::post_unbounded(Pid to, EnvelopePtr envelope) noexcept {
+// What a timer sends. Bytes take room as if they were sent, so that timers fill no mailbox beyond its bound. Values
+// always get in: they are the node's own, such as the end of a state's timeout, and must not be lost.
+void Runtime::post_due(Pid to, EnvelopePtr envelope) noexcept {
   Process* process = find(to);
   if (process == nullptr) {
     post(to, std::move(envelope));
+    return;
+  }
+  Worker* worker = Worker::current_of(*this);
+  if (process->is_bounded() && envelope->kind == EnvelopeKind::kBytes &&
+      !process->take_room(*envelope, to.generation())) [[unlikely]] {
+    shed(*process, to, std::move(envelope), worker);
   } else {
-    push(*process, to, std::move(envelope), Worker::current_of(*this));
+    push(*process, to, std::move(envelope), worker);
   }
 }
 

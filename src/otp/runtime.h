@@ -116,7 +116,8 @@ struct SpawnOptions {
   // Its parent, a supervisor, waits until it says ready().
   bool awaited = false;
   // Limits of the mailbox: messages (at most MailboxRoom::kMessagesMax) and their bytes, envelopes of 48 bytes included
-  // (at most 16 GiB). 0: no limit of its own; both 0: unbounded. Signals and timers always get in.
+  // (at most 16 GiB). 0: no limit of its own; both 0: unbounded. Signals always get in, and of what timers send values;
+  // their bytes take room as if they were sent.
   std::uint32_t mailbox_messages_max = 0;
   std::uint64_t mailbox_bytes_max = 0;
   MailboxOverflow mailbox_overflow = MailboxOverflow::kShed;
@@ -198,6 +199,8 @@ class Runtime {
   Counters counters() const noexcept;
 
   // ── Timers without an owner, which last until they fire; see Process::send_after ──
+  // Whether it may still fire.
+  bool is_armed(TimerId id) const noexcept { return timers_.is_armed(id); }
   TimerId send_after(Nanoseconds span, Pid to, Message message) {
     return start_timer(nullptr, span, to, std::move(message).release_plain());
   }
@@ -301,7 +304,7 @@ class Runtime {
   Spawned launch(Process& process, BodyPtr body, SpawnOptions options, Process* parent);
   void reject(Pid to, EnvelopePtr envelope, ExitReason why) noexcept;
   void push(Process& process, Pid to, EnvelopePtr envelope, Worker* worker) noexcept;
-  void post_unbounded(Pid to, EnvelopePtr envelope) noexcept;
+  void post_due(Pid to, EnvelopePtr envelope) noexcept;
   bool shed(Process& process, Pid to, EnvelopePtr envelope, Worker* worker) noexcept;
   void bound_mailbox(Process& process, const SpawnOptions& options) noexcept;
   // Puts a process that the caller made runnable into a queue. `chatty`: the running one has news for it. `worker`: the

@@ -76,11 +76,11 @@ void Runtime::deliver(std::vector<DueTimer>* due, std::vector<DueOrder>* order) 
   for (const auto& [deadline, index] : *order) {
     DueTimer& timer = (*due)[index];
     if (timer.message) {
-      post_unbounded(timer.pid, std::move(timer.message));
+      post_due(timer.pid, std::move(timer.message));
     } else if (timer.spent == nullptr) {
       wake(timer.pid);
     } else {
-      post_unbounded(timer.pid, timer.spent->make_message().release_plain());
+      post_due(timer.pid, timer.spent->make_message().release_plain());
       if (timer.spent->wheel.load(std::memory_order_acquire)->rearm(timer.spent, clock().now())) continue;
       timer.spent->drop_message();
     }
