@@ -96,8 +96,9 @@ otp::Routine answer_all(otp::Self& self) {
       if (self.runtime().clock().now() >= next.question.until) continue;
       const std::string host = next.question.host;
       const otp::ReplyTo to = next.to;
-      const otp::Spawned started = self.runtime().spawn_from(self, {.label = "lookup", .monitor = true}, answer_one,
-                                                             std::move(next.question), std::move(next.to));
+      const otp::Spawned started =
+          self.runtime().spawn_from(self, {.label = "lookup", .monitor = true, .mailbox_messages_max = 1}, answer_one,
+                                    std::move(next.question), std::move(next.to));
       if (started.pid) {
         ++running;
       } else {

@@ -23,6 +23,9 @@ class NativeBody final : public otp::Body {
   otp::BodyPtr routine_;
 };
 
+constexpr std::uint32_t kMailboxMessagesMax = 10'000;
+constexpr std::uint64_t kMailboxBytesMax = 16 << 20;
+
 class NativeMaker final : public otp::BodyMaker {
  public:
   explicit NativeMaker(NativeHandler handler) : handler_(std::move(handler)) {}
@@ -32,6 +35,11 @@ class NativeMaker final : public otp::BodyMaker {
     if (exchange == nullptr) return fail(ErrorCode::kInvalid, "", "the argument is no HTTP exchange");
     exchange->retain();
     return otp::BodyPtr(new NativeBody(handler_, Ref<http::Exchange>::adopt(exchange)));
+  }
+  // A handler that awaits only its bodies receives nothing, and anyone may send to it.
+  void limit(otp::SpawnOptions& options) const noexcept override {
+    options.mailbox_messages_max = kMailboxMessagesMax;
+    options.mailbox_bytes_max = kMailboxBytesMax;
   }
 
  private:

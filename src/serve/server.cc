@@ -29,6 +29,9 @@ otp::Routine accept_connections(otp::Self& self, Ref<ServerCore> core, std::uniq
                                                        core, std::move(lease), std::move(stream)));
   };
   while (!core->draining()) {
+    // Nobody has anything to say to it: what guests send it must not wait here.
+    while (self.try_receive()) {
+    }
     const net::Accepting::Turn turn = accepting.turn(start);
     if (turn.outcome == net::Accepting::Outcome::kClosed) break;
     if (turn.first) note_pause(self.runtime(), *core, turn);
