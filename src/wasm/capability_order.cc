@@ -57,6 +57,25 @@ std::optional<std::string> excess_of_rights(const Capabilities& child, const Cap
   return std::nullopt;
 }
 
+// Without processes_max: what a child starts counts in its parent's family.
+std::optional<std::string> excess_of_actor_limits(const ActorLimits& child, const ActorLimits& parent) {
+  if (child.mailbox_messages_max > parent.mailbox_messages_max || child.mailbox_bytes_max > parent.mailbox_bytes_max) {
+    return "have a larger mailbox";
+  }
+  if (child.message_bytes_max > parent.message_bytes_max) return "send longer messages";
+  if (child.timers_max > parent.timers_max || child.timer_bytes_max > parent.timer_bytes_max) {
+    return "have more timers";
+  }
+  if (child.streams_max > parent.streams_max || child.chunk_bytes_max > parent.chunk_bytes_max) {
+    return "have more streams, or longer chunks";
+  }
+  if (child.names_max > parent.names_max) return "have more names";
+  if (child.monitors_max > parent.monitors_max) return "monitor more processes";
+  if (child.children_max > parent.children_max) return "supervise more children";
+  if (child.keys_max > parent.keys_max) return "list more keys";
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::optional<std::string> excess(const Capabilities& child, const Capabilities& parent) {
@@ -68,7 +87,13 @@ std::optional<std::string> excess(const Capabilities& child, const Capabilities&
   if (child.http_requests_max > parent.http_requests_max) return "send more requests at once";
   if (child.hostcall_bytes_max > parent.hostcall_bytes_max) return "pass more bytes in a call";
   if (child.resources_max > parent.resources_max) return "hold more resources";
-  return std::nullopt;
+  if (child.http_fields_bytes_max > parent.http_fields_bytes_max) return "hold longer header fields";
+  if (child.random_bytes_max > parent.random_bytes_max) return "take more random bytes in a call";
+  if (child.log_bytes_max > parent.log_bytes_max || child.log_bytes_per_second > parent.log_bytes_per_second) {
+    return "write more to the log";
+  }
+  if (child.http_timeout_max > parent.http_timeout_max) return "wait longer for answers";
+  return excess_of_actor_limits(child.actor_limits, parent.actor_limits);
 }
 
 }  // namespace rusm::wasm

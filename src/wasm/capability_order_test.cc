@@ -35,6 +35,15 @@ TEST(CapabilityOrderTest, EachRightAndLimitIsLookedAt) {
   EXPECT_TRUE(with([](Capabilities& c) { c.cpu_max = kNever; }));
   EXPECT_TRUE(with([](Capabilities& c) { ++c.hostcall_bytes_max; }));
   EXPECT_TRUE(with([](Capabilities& c) { ++c.resources_max; }));
+  EXPECT_TRUE(with([](Capabilities& c) { ++c.http_fields_bytes_max; }));
+  EXPECT_TRUE(with([](Capabilities& c) { ++c.random_bytes_max; }));
+  EXPECT_TRUE(with([](Capabilities& c) { ++c.log_bytes_max; }));
+  EXPECT_TRUE(with([](Capabilities& c) { ++c.log_bytes_per_second; }));
+  EXPECT_TRUE(with([](Capabilities& c) { ++c.http_timeout_max; }));
+  EXPECT_TRUE(with([](Capabilities& c) { ++c.actor_limits.mailbox_bytes_max; }));
+  EXPECT_TRUE(with([](Capabilities& c) { ++c.actor_limits.timers_max; }));
+  EXPECT_TRUE(with([](Capabilities& c) { ++c.actor_limits.streams_max; }));
+  EXPECT_TRUE(with([](Capabilities& c) { ++c.actor_limits.keys_max; }));
 }
 
 TEST(CapabilityOrderTest, NamesAreParts) {

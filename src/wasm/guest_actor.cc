@@ -127,8 +127,13 @@ rusm_call GuestActor::stash(std::span<const std::byte> bytes) noexcept {
   if (!is_current && bytes.size() > limits().message_bytes_max) {
     return limit("message", "a stashed message that is longer than messages may be");
   }
-  otp::Message message = is_current ? otp::Message(std::move(current_)) : otp::Message::of_bytes(bytes);
-  if (is_current) shown_ = {};
+  // A signal would take no room: its text does.
+  const bool is_moved = is_current && !otp::is_signal(current_->kind);
+  otp::Message message = is_moved ? otp::Message(std::move(current_)) : otp::Message::of_bytes(bytes);
+  if (is_current) {
+    current_.reset();
+    shown_ = {};
+  }
   if (!self_->stash(std::move(message))) return limit("mailbox", "there is no room for what was stashed");
   return RUSM_CALL_OK;
 }
@@ -136,10 +141,9 @@ rusm_call GuestActor::stash(std::span<const std::byte> bytes) noexcept {
 // ── Timers ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 void GuestActor::forget_fired_timers() {
-  const Nanoseconds now = runtime_.clock().now();
   boost::unordered::erase_if(more_->timers, [&](const auto& entry) {
-    if (entry.second.due > now) return false;
-    more_->timer_bytes -= entry.second.bytes;
+    if (runtime_.is_armed(otp::TimerId{entry.first})) return false;
+    more_->timer_bytes -= entry.second;
     return true;
   });
 }
@@ -156,10 +160,9 @@ rusm_call GuestActor::send_after(otp::Pid to, std::uint64_t delay_ms, std::span<
                  fmt::format("{} timers with {} bytes are waiting; {} with {} bytes are allowed", more.timers.size(),
                              more.timer_bytes + bytes.size(), limits().timers_max, limits().timer_bytes_max));
   }
-  const Nanoseconds span = from_ms(delay_ms);
-  const otp::TimerId id = self_->send_after(span, to, otp::Message::of_bytes(bytes));
+  const otp::TimerId id = self_->send_after(from_ms(delay_ms), to, otp::Message::of_bytes(bytes));
   if (!id) return limit("timers", "the node has no timer left");
-  more.timers.emplace(id.raw, ArmedTimer{deadline_after(runtime_.clock().now(), span), bytes.size()});
+  more.timers.emplace(id.raw, bytes.size());
   more.timer_bytes += bytes.size();
   *timer = id.raw;
   return RUSM_CALL_OK;
@@ -169,7 +172,7 @@ rusm_call GuestActor::cancel_timer(std::uint64_t timer) noexcept {
   if (!more_) return RUSM_CALL_NONE;
   const auto found = more_->timers.find(timer);
   if (found == more_->timers.end()) return RUSM_CALL_NONE;
-  more_->timer_bytes -= found->second.bytes;
+  more_->timer_bytes -= found->second;
   more_->timers.erase(found);
   return self_->cancel(otp::TimerId{timer}) ? RUSM_CALL_OK : RUSM_CALL_NONE;
 }
@@ -207,12 +210,18 @@ std::span<const std::uint64_t> GuestActor::processes() noexcept {
   return pids;
 }
 
+// Others may have taken them away.
+void GuestActor::forget_lost_names() {
+  std::erase_if(more_->names, [&](const std::string& name) { return runtime_.whereis(name) != pid_; });
+}
+
 // A process's own names are known without a look at all names of the node.
 std::span<const rusm_bytes> GuestActor::show_names(otp::Pid target) {
   More& more = this->more();
   more.strings.clear();
   more.texts.clear();
   if (is_self(target)) {
+    forget_lost_names();
     more.strings.assign(more.names.begin(), more.names.end());
   } else {
     for (const auto& [name, pid] : runtime_.names()) {
@@ -257,6 +266,8 @@ rusm_call GuestActor::kill(otp::Pid target) noexcept {
 
 rusm_call GuestActor::register_name(std::string_view name) noexcept {
   More& more = this->more();
+  if (services_.reserved_names != nullptr && services_.reserved_names->contains(name)) return RUSM_CALL_NONE;
+  if (more.names.size() + more.tags >= limits().names_max) forget_lost_names();
   if (more.names.size() + more.tags >= limits().names_max) return RUSM_CALL_NONE;
   if (!runtime_.register_name(name, pid_)) return RUSM_CALL_NONE;
   more.names.emplace(name);
@@ -284,13 +295,12 @@ void GuestActor::set_label(std::string_view label) noexcept {
 rusm_call GuestActor::join(std::string_view tag) noexcept {
   More& more = this->more();
   if (runtime_.is_member(tag, pid_)) return RUSM_CALL_OK;
+  if (more.names.size() + more.tags >= limits().names_max) forget_lost_names();
   if (more.names.size() + more.tags >= limits().names_max) {
     return limit("names", fmt::format("{} names and tags are taken, and no more are allowed", limits().names_max));
   }
-  if (const Result<> joined = runtime_.join(tag, pid_); !joined) {
-    return end(otp::ExitReason::crashed("host", joined.error().to_string()));
-  }
-  ++more.tags;
+  // The interface has no answer for a tag that is none: it is ignored.
+  if (runtime_.join(tag, pid_)) ++more.tags;
   return RUSM_CALL_OK;
 }
 
@@ -403,9 +413,7 @@ std::size_t GuestActor::may_log(std::size_t bytes) noexcept {
   if (!more.log) more.log.emplace(program_.capabilities().log_bytes_max, program_.capabilities().log_bytes_per_second);
   const Nanoseconds now = runtime_.clock().now();
   const std::size_t granted = more.log->take(bytes, now);
-  if (granted == bytes) {
-    more.log->wrote();
-  } else if (more.log->tells_drop(now)) {
+  if (granted < bytes && more.log->tells_drop(now)) {
     program_.engine().limits().count(Limit::kLog);
     // Where nothing at all may be written, dropping it is no news.
     if (Log* log = runtime_.log(); log != nullptr && program_.capabilities().log_bytes_max != 0) {

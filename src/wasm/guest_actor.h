@@ -36,7 +36,7 @@ namespace rusm::wasm {
 // Threads: as the body that it is part of.
 class GuestActor {
  public:
-  // `place`: in the family of whoever started it; empty: it begins a family of its own.
+  // `place`: in the family of whoever started it, or as a founder of its program's.
   GuestActor(Program& program, otp::Runtime& runtime, const GuestServices& services, FamilyPlace place)
       : program_(program), runtime_(runtime), services_(services), place_(std::move(place)) {}
   GuestActor(const GuestActor&) = delete;
@@ -92,21 +92,16 @@ class GuestActor {
   void log(std::uint32_t level, std::string_view text) noexcept;
 
  private:
-  struct ArmedTimer {
-    Nanoseconds due;
-    std::size_t bytes;
-  };
   // What most guests never need.
   struct More {
     std::string text;  // of the last refusal
     std::optional<otp::ExitReason> end;
     std::vector<std::byte> rendered;  // the message that is shown, where it has no bytes of its own
     boost::unordered_flat_set<otp::Reference> monitors;
-    boost::unordered_flat_map<std::uint64_t, ArmedTimer> timers;
+    boost::unordered_flat_map<std::uint64_t, std::size_t> timers;  // the bytes of their messages
     std::uint64_t timer_bytes = 0;
     std::set<std::string, std::less<>> names;
     std::uint32_t tags = 0;
-    Ref<Family> family;
     std::unique_ptr<GuestStreams> streams;
     std::unique_ptr<GuestKv> store;
     std::optional<LogAllowance> log;
@@ -139,12 +134,12 @@ class GuestActor {
   bool show(otp::Message message);
   void render(std::span<const std::byte> bytes);
   void forget_fired_timers();
+  void forget_lost_names();
   std::span<const rusm_bytes> show_names(otp::Pid target);
   rusm_call monitor_refused();
 
   // guest_spawn.cc
-  Ref<Family> family();
-  Result<Ref<Family>> check_spawn(std::string_view component, std::shared_ptr<otp::BodyMaker>* maker);
+  Result<std::shared_ptr<otp::BodyMaker>> check_spawn(std::string_view component);
 
   Program& program_;
   otp::Runtime& runtime_;

@@ -29,6 +29,7 @@ std::string actor_component(std::string_view core) {
   (import "rusm:runtime/streams@0.1.0" (instance $streams
     (export "stream-open" (func (param "to" u64) (result (option u64))))
     (export "stream-write" (func (param "handle" u64) (param "chunk" (list u8)) (result bool)))
+    (export "stream-close" (func (param "handle" u64)))
     (export "stream-accept" (func (result u64)))
     (export "stream-read" (func (param "handle" u64) (result (option (list u8)))))))
   (import "rusm:runtime/pg@0.1.0" (instance $pg (export "register-tag" (func (param "tag" string)))))
@@ -51,6 +52,7 @@ std::string actor_component(std::string_view core) {
   (core func $whereis (canon lower (func $actor "whereis") (memory $memory)))
   (core func $stream-open (canon lower (func $streams "stream-open") (memory $memory)))
   (core func $stream-write (canon lower (func $streams "stream-write") (memory $memory)))
+  (core func $stream-close (canon lower (func $streams "stream-close")))
   (core func $stream-accept (canon lower (func $streams "stream-accept")))
   (core func $stream-read (canon lower (func $streams "stream-read") (memory $memory) (realloc $realloc)))
   (core func $register-tag (canon lower (func $pg "register-tag") (memory $memory)))
@@ -69,6 +71,7 @@ std::string actor_component(std::string_view core) {
     (import "rusm" "whereis" (func $whereis (param i32 i32 i32)))
     (import "rusm" "stream-open" (func $stream-open (param i64 i32)))
     (import "rusm" "stream-write" (func $stream-write (param i64 i32 i32) (result i32)))
+    (import "rusm" "stream-close" (func $stream-close (param i64)))
     (import "rusm" "stream-accept" (func $stream-accept (result i64)))
     (import "rusm" "stream-read" (func $stream-read (param i64 i32)))
     (import "rusm" "register-tag" (func $register-tag (param i32 i32)))
@@ -82,7 +85,7 @@ std::string actor_component(std::string_view core) {
     (export "send-after" (func $send-after)) (export "spawn" (func $spawn)) (export "monitor" (func $monitor))
     (export "kill" (func $kill)) (export "register" (func $register)) (export "whereis" (func $whereis))
     (export "stream-open" (func $stream-open)) (export "stream-write" (func $stream-write))
-    (export "stream-accept" (func $stream-accept)) (export "stream-read" (func $stream-read))
+    (export "stream-close" (func $stream-close)) (export "stream-accept" (func $stream-accept)) (export "stream-read" (func $stream-read))
     (export "register-tag" (func $register-tag))))))
   (func (export "run") (canon lift (core func $i "run")))))";
 }
@@ -214,6 +217,75 @@ TEST(GuestActorTest, AMailboxThatIsFullShedsAndItsGuestLives) {
   EXPECT_FALSE(node.runtime.try_send(slow, otp::Message::of_text("x"))) << "what it did not receive keeps its place";
 }
 
+otp::Routine receive_nothing(otp::Self& self) {
+  co_await otp::receive_if(self, [](const otp::Message&) { return false; });
+}
+
+// A timer's message takes room as any other.
+TEST(GuestActorTest, TimersFillNoMailboxBeyondItsBound) {
+  ActorNode node;
+  node.add("floods", actor_component(R"((func $run (local $i i32)
+    (call $whereis (i32.const 80) (i32.const 4) (i32.const 16))
+    (loop $again
+      (drop (call $send-after (i64.load (i32.const 24)) (i64.const 0) (i32.const 0) (i32.const 8)))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br_if $again (i32.lt_u (local.get $i) (i32.const 500))))
+    (call $receive (i32.const 0))))"));
+  const otp::Pid victim = node.runtime.spawn_with({.name = "echo", .mailbox_messages_max = 10}, receive_nothing);
+  const otp::Pid floods = node.begin("floods");
+  EXPECT_TRUE(node.eventually([&] { return node.runtime.counters().sheds == 490; })) << node.runtime.counters().sheds;
+  EXPECT_EQ(node.runtime.info(victim)->mailbox_length, 10u);
+  EXPECT_TRUE(node.runtime.is_alive(floods));
+}
+
+// What was written into closed streams waits at whoever does not read it: it is still its writer's.
+TEST(GuestActorTest, StreamsThatWereClosedAndAreNotReadCount) {
+  ActorNode node;
+  Capabilities small;
+  small.actor_limits.streams_max = 10;
+  node.add("writes", actor_component(R"((func $run
+    (call $whereis (i32.const 80) (i32.const 4) (i32.const 16))
+    (loop $again
+      (call $stream-open (i64.load (i32.const 24)) (i32.const 32))
+      (if (i32.eqz (i32.load8_u (i32.const 32))) (then unreachable))
+      (if (i32.eqz (call $stream-write (i64.load (i32.const 40)) (i32.const 0) (i32.const 100))) (then unreachable))
+      (call $stream-close (i64.load (i32.const 40)))
+      (br $again))))"),
+           small);
+  const otp::Pid reader = node.runtime.spawn_with({.name = "echo"}, receive_nothing);
+  const otp::ExitReason reason = node.wait(node.begin("writes"));
+  EXPECT_EQ(reason.crash_kind(), "streams") << reason.to_string();
+  EXPECT_TRUE(node.runtime.is_alive(reader));
+}
+
+// What is dropped is a stream for which there is no room; its writer sees it, and the guest that accepts lives.
+TEST(GuestActorTest, AStreamBeyondTheLimitIsRefused) {
+  ActorNode node;
+  Capabilities small;
+  small.actor_limits.streams_max = 2;
+  node.add("accepts", actor_component("(func $run (loop $again (drop (call $stream-accept)) (br $again)))"), small);
+  const otp::Pid accepts = node.begin("accepts");
+  std::vector<otp::StreamWriter> writers;
+  for (int i = 0; i < 5; ++i) {
+    otp::StreamEnds ends = otp::open_stream(node.runtime);
+    EXPECT_TRUE(node.runtime.try_send(accepts, otp::Message::local(std::move(ends.reader))));
+    writers.push_back(std::move(ends.writer));
+  }
+  EXPECT_TRUE(node.eventually(
+      [&] { return writers[2].reader_gone() && writers[3].reader_gone() && writers[4].reader_gone(); }));
+  EXPECT_FALSE(writers[0].reader_gone() || writers[1].reader_gone());
+  EXPECT_TRUE(node.runtime.is_alive(accepts));
+}
+
+TEST(GuestActorTest, StreamsThatNobodyAcceptsFillTheMailbox) {
+  ActorNode node;
+  const otp::Pid waits = node.runtime.spawn_with({.mailbox_bytes_max = 3 << 20}, receive_nothing);
+  int taken = 0;
+  while (taken < 10 && node.runtime.try_send(waits, otp::Message::local(otp::open_stream(node.runtime).reader)))
+    ++taken;
+  EXPECT_EQ(taken, 2);
+}
+
 struct Abuse {
   const char* what;
   const char* core;
@@ -236,7 +308,6 @@ TEST(GuestActorTest, WhatIsNoPointerAndNoTextEndsTheGuest) {
       {"a tag that is no UTF-8", "(func $run (call $register-tag (i32.const 96) (i32.const 3)))"},
       {"a component that is no UTF-8", "(func $run (call $spawn (i32.const 96) (i32.const 3) (i32.const 0)))"},
       {"an answer outside", "(func $run (call $whereis (i32.const 64) (i32.const 7) (i32.const -4)))"},
-      {"an empty tag", "(func $run (call $register-tag (i32.const 0) (i32.const 0)))"},
   };
   int number = 0;
   for (const Abuse& abuse : abuses) {
@@ -259,6 +330,7 @@ TEST(GuestActorTest, WhatIsNobodysIsNothing) {
     (call $stream-open (i64.const 77) (i32.const 0)) (if (i32.load8_u (i32.const 0)) (then unreachable))
     (call $whereis (i32.const 80) (i32.const 4) (i32.const 0)) (if (i32.load8_u (i32.const 0)) (then unreachable))
     (if (call $register (i32.const 0) (i32.const 0)) (then unreachable))
+    (call $register-tag (i32.const 0) (i32.const 0))
     (if (call $register (i32.const 1000) (i32.const 300)) (then unreachable))
     (call $spawn (i32.const 80) (i32.const 4) (i32.const 0))
     (if (i32.eqz (i32.load8_u (i32.const 0))) (then unreachable))))"));

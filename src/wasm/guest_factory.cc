@@ -1,5 +1,7 @@
 #include "wasm/guest_factory.h"
 
+#include <algorithm>
+
 #include "otp/runtime.h"
 #include "otp/supervisor.h"
 #include "wasm/engine.h"
@@ -8,7 +10,13 @@
 namespace rusm::wasm {
 
 Result<otp::BodyPtr> GuestMaker::make(otp::StartArgument argument) noexcept {
-  return make_in({}, std::move(argument));
+  return make_in(FamilyPlace::founder(family_), std::move(argument));
+}
+
+// No more than half of the engine's slots, so that others always find some.
+Ref<Family> GuestMaker::make_family(const Program& program) {
+  return make_ref<Family>(program.capabilities().actor_limits.processes_max,
+                          std::max(program.engine().slots().total() / 2, 1u));
 }
 
 Result<otp::BodyPtr> GuestMaker::make_in(FamilyPlace place, otp::StartArgument argument) noexcept {

@@ -23,7 +23,7 @@ namespace rusm::wasm {
 class GuestMaker final : public otp::BodyMaker {
  public:
   explicit GuestMaker(std::shared_ptr<Program> program, otp::Runtime& runtime, GuestServices services = {})
-      : program_(std::move(program)), runtime_(runtime), services_(services) {}
+      : program_(std::move(program)), runtime_(runtime), services_(services), family_(make_family(*program_)) {}
 
   // Errors: kLimit when all slots are taken; kInvalid for an attachment that does not fit the entry.
   Result<otp::BodyPtr> make(otp::StartArgument argument) noexcept override;
@@ -33,11 +33,13 @@ class GuestMaker final : public otp::BodyMaker {
   const Program& program() const noexcept { return *program_; }
 
  private:
+  static Ref<Family> make_family(const Program& program);
   Result<otp::BodyPtr> make_in(FamilyPlace place, otp::StartArgument argument) noexcept;
 
   const std::shared_ptr<Program> program_;
   otp::Runtime& runtime_;
   const GuestServices services_;
+  const Ref<Family> family_;  // of what its instances start
 };
 
 // A child of a supervisor: instances of one program, with the limits of their mailboxes. `name`: of the spec and of its
@@ -50,15 +52,19 @@ class GuestFactory final : public otp::BodyFactory {
   // `services`: what its guests reach; they start what this factory finds.
   explicit GuestFactory(otp::Runtime& runtime, GuestServices services = {}) : runtime_(runtime), services_(services) {
     services_.factory = this;
+    services_.reserved_names = &reserved_names_;
   }
 
   // Registers a program under its name. Errors: kExists when the name is taken.
   Result<> add(std::shared_ptr<Program> program);
+  // A name that no guest may register. To be called like add().
+  void reserve_name(std::string name) { reserved_names_.insert(std::move(name)); }
   std::shared_ptr<otp::BodyMaker> find(std::string_view name) const noexcept override;
 
  private:
   otp::Runtime& runtime_;
   GuestServices services_;
+  ReservedNames reserved_names_;
   std::map<std::string, std::shared_ptr<GuestMaker>, std::less<>> makers_;
 };
 

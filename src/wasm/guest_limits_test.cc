@@ -85,6 +85,31 @@ std::size_t lines_with(std::string_view text, std::string_view what) {
   return count;
 }
 
+TEST(LogAllowanceTest, WhoWritesTooMuchIsToldSeldom) {
+  LogAllowance log(100, 10);
+  Nanoseconds now = kSecond;
+  int told = 0;
+  const auto write = [&](std::uint64_t bytes) { told += log.take(bytes, now) < bytes && log.tells_drop(now) ? 1 : 0; };
+  for (int i = 0; i < 1000; ++i) {
+    write(200);
+    write(0);  // nothing is no sign that there is room again
+    now += kMillisecond;
+  }
+  EXPECT_EQ(told, 1) << "10 of 100 bytes came back";
+  now += 11 * kSecond;
+  write(1);
+  write(200);
+  EXPECT_EQ(told, 2) << "more than half came back";
+
+  LogAllowance mute(0, 0);
+  told = 0;
+  for (int i = 0; i < 100; ++i) {
+    told += mute.take(5, now) < 5 && mute.tells_drop(now) ? 1 : 0;
+    (void)mute.take(0, now);
+  }
+  EXPECT_EQ(told, 1);
+}
+
 TEST(GuestLimitsTest, LogRoomComesBackWithTime) {
   TestNode node;
   Capabilities quiet;
@@ -113,7 +138,7 @@ TEST(GuestLimitsTest, DroppingIsToldOnceInAWhile) {
   Nanoseconds now = kSecond;
   int told = 0;
   for (int i = 0; i < 20; ++i, now += kSecond) {
-    if (allowance.take(10, now) == 10) allowance.wrote();
+    EXPECT_EQ(allowance.take(10, now), 10u);
     EXPECT_EQ(allowance.take(1, now), 0u);
     told += allowance.tells_drop(now) ? 1 : 0;
   }

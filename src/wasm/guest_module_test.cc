@@ -123,6 +123,47 @@ TEST(GuestModuleTest, AStreamToItself) {
   EXPECT_TRUE(reason.is_normal()) << reason.to_string() << reason.backtrace();
 }
 
+TEST(GuestModuleTest, EachStreamKeepsItsChunk) {
+  ActorNode node;
+  const otp::ExitReason reason = run(node, R"((func $stream (param $at i32) (result i64) (local $out i64)
+    (local.set $out (call $stream_open (call $own_pid)))
+    (call $check (i32.eqz (call $stream_write (local.get $out) (local.get $at) (i32.const 6))))
+    (call $stream_accept))
+  (func $run (local $one i64) (local $other i64)
+    (local.set $one (call $stream (i32.const 64)))
+    (local.set $other (call $stream (i32.const 80)))
+    (call $check (i32.eq (call $stream_read (local.get $one) (i32.const 200) (i32.const 3)) (i32.const 6)))
+    (call $check (i32.eq (call $stream_read (local.get $other) (i32.const 300) (i32.const 3)) (i32.const 6)))
+    (call $check (i32.eq (call $stream_read (local.get $one) (i32.const 200) (i32.const 6)) (i32.const 6)))
+    (call $check (i32.eq (call $stream_read (local.get $other) (i32.const 300) (i32.const 6)) (i32.const 6)))
+    (call $check (i32.eq (i32.load (i32.const 200)) (i32.load (i32.const 64))))
+    (call $check (i32.eq (i32.load (i32.const 300)) (i32.load (i32.const 80))))))");
+  EXPECT_TRUE(reason.is_normal()) << reason.to_string() << reason.backtrace();
+}
+
+TEST(GuestModuleTest, AStashedDownTakesRoom) {
+  ActorNode node;
+  Capabilities small;
+  small.actor.spawn = true;
+  small.actor_limits.mailbox_bytes_max = 4096;
+  const otp::ExitReason reason = run(node, R"((func $run (loop $again
+    (call $monitor (i64.const 99))
+    (call $stash (i32.const 200) (call $receive (i32.const 200) (i32.const 100)))
+    (br $again))))",
+                                     small);
+  EXPECT_EQ(reason.kind(), Kind::kLimit) << reason.to_string();
+  EXPECT_EQ(reason.crash_kind(), "mailbox");
+}
+
+TEST(GuestModuleTest, TheNameOfAResidentIsNobodysToTake) {
+  ActorNode node;
+  node.factory.reserve_name("things");
+  const otp::ExitReason reason = run(node, R"((func $run
+    (call $check (i32.eqz (call $register (i32.const 80) (i32.const 6))))
+    (call $check (call $register (i32.const 80) (i32.const 5)))))");
+  EXPECT_TRUE(reason.is_normal()) << reason.to_string() << reason.backtrace();
+}
+
 constexpr std::string_view kStore = R"((func $run
   (call $check (i32.eq (call $kv_get (i32.const 80) (i32.const 6) (i32.const 64) (i32.const 7) (i32.const 200)
     (i32.const 100)) (i32.const -1)))

@@ -11,17 +11,26 @@
 namespace rusm::wasm {
 namespace {
 
-// A supervisor without a limit of restarts still waits between them, so that a child that cannot live costs little.
+// Supervisors wait between restarts, so that a child that cannot live costs little.
 constexpr otp::Backoff kPatience = {.first = kMillisecond, .max = kSecond, .quiet = 10 * kSecond};
+// A limit beyond this is none: it is not worth remembering so many.
+constexpr std::uint32_t kRestartsMax = 1000;
+
+std::uint32_t slots_of(const otp::BodyMaker& maker) {
+  const auto* guest = dynamic_cast<const GuestMaker*>(&maker);
+  return guest == nullptr ? 0 : guest->program().slots_needed();
+}
+
+std::string full_text(const Family& family) {
+  return fmt::format("the family may have {} processes and {} of the engine's instances, and has no room for more",
+                     family.processes_max(), family.slots_max());
+}
 
 // A body of `maker` in `family`, and the options for its process.
 Result<otp::BodyPtr> make_child(otp::BodyMaker& maker, const Ref<Family>& family, std::string_view component,
                                 otp::SpawnOptions* options) {
-  FamilyPlace place = FamilyPlace::take(family);
-  if (!place) {
-    return fail(ErrorCode::kLimit, std::string(component),
-                fmt::format("{} processes of this family live, and no more are allowed", family->processes_max()));
-  }
+  FamilyPlace place = FamilyPlace::take(family, slots_of(maker));
+  if (!place) return fail(ErrorCode::kLimit, std::string(component), full_text(*family));
   options->label = component;
   maker.limit(*options);
   if (auto* guest = dynamic_cast<GuestMaker*>(&maker)) {
@@ -56,18 +65,7 @@ std::string_view view(rusm_bytes bytes) {
 
 }  // namespace
 
-// The one that it was started in, or its own, of which it is not part: no more than half of the engine's slots, so that
-// others always find some.
-Ref<Family> GuestActor::family() {
-  if (place_) return place_.family();
-  if (!more().family) {
-    const std::uint32_t half = std::max(program_.engine().slots().total() / 2, 1u);
-    more_->family = make_ref<Family>(std::min(limits().processes_max, half));
-  }
-  return more_->family;
-}
-
-Result<Ref<Family>> GuestActor::check_spawn(std::string_view component, std::shared_ptr<otp::BodyMaker>* maker) {
+Result<std::shared_ptr<otp::BodyMaker>> GuestActor::check_spawn(std::string_view component) {
   const std::string& own = program_.name();
   if (!rights().spawn) {
     return fail(ErrorCode::kDenied, std::string(component), fmt::format("spawn denied: {} needs allow-spawn", own));
@@ -76,11 +74,11 @@ Result<Ref<Family>> GuestActor::check_spawn(std::string_view component, std::sha
     return fail(ErrorCode::kDenied, std::string(component),
                 fmt::format("spawn denied: {} may start other components, but not this one", own));
   }
-  *maker = services_.factory == nullptr ? nullptr : services_.factory->find(component);
-  if (*maker == nullptr) {
+  std::shared_ptr<otp::BodyMaker> maker = services_.factory == nullptr ? nullptr : services_.factory->find(component);
+  if (maker == nullptr) {
     return fail(ErrorCode::kNotFound, std::string(component), "unknown component: the node has none of this name");
   }
-  if (const auto* guest = dynamic_cast<const GuestMaker*>(maker->get())) {
+  if (const auto* guest = dynamic_cast<const GuestMaker*>(maker.get())) {
     if (const auto more = excess(guest->program().capabilities(), program_.capabilities())) {
       return fail(ErrorCode::kDenied, std::string(component),
                   fmt::format("spawn denied: it may {}, which {} may not", *more, own));
@@ -89,7 +87,7 @@ Result<Ref<Family>> GuestActor::check_spawn(std::string_view component, std::sha
     return fail(ErrorCode::kDenied, std::string(component),
                 fmt::format("spawn denied: it is not a component; {} may start it only by name", own));
   }
-  return family();
+  return maker;
 }
 
 rusm_call GuestActor::spawn(std::string_view component, std::string_view source, std::uint64_t* pid) noexcept {
@@ -97,11 +95,10 @@ rusm_call GuestActor::spawn(std::string_view component, std::string_view source,
     return refuse(fmt::format("spawn denied: {}: this node runs no code from {}; it loads its components at the start",
                               component, source.substr(0, source.find(':'))));
   }
-  std::shared_ptr<otp::BodyMaker> maker;
-  const Result<Ref<Family>> family = check_spawn(component, &maker);
-  if (!family) return refuse(family.error().to_string());
+  const Result<std::shared_ptr<otp::BodyMaker>> maker = check_spawn(component);
+  if (!maker) return refuse(maker.error().to_string());
   otp::SpawnOptions options;
-  Result<otp::BodyPtr> body = make_child(*maker, *family, component, &options);
+  Result<otp::BodyPtr> body = make_child(**maker, place_.family(), component, &options);
   if (!body) {
     if (body.error().code == ErrorCode::kLimit) program_.engine().limits().count(Limit::kProcesses);
     return refuse(body.error().to_string());
@@ -119,22 +116,29 @@ rusm_call GuestActor::supervise(const rusm_supervision& what, std::uint64_t* pid
   }
   otp::SupervisorSpec spec;
   spec.strategy = strategy_of(what.strategy);
-  const bool endless = what.restarts_max == 0;
+  const bool endless = what.restarts_max == 0 || what.restarts_max > kRestartsMax;
   spec.restarts_max = endless ? UINT32_MAX : what.restarts_max;
   spec.window = what.within_ms == 0 ? kNever : static_cast<Nanoseconds>(what.within_ms) * kMillisecond;
-  if (endless) {
-    spec.window = kMillisecond;  // what nobody counts need not be remembered
-    spec.backoff = kPatience;
-  }
+  if (endless) spec.window = kMillisecond;  // what nobody counts need not be remembered
+  spec.backoff = kPatience;
+  const Ref<Family>& family = place_.family();
+  std::uint64_t slots = 0;
   for (const rusm_bytes& name : std::span(what.children, what.child_count)) {
-    std::shared_ptr<otp::BodyMaker> maker;
-    const Result<Ref<Family>> family = check_spawn(view(name), &maker);
-    if (!family) return refuse(family.error().to_string());
+    Result<std::shared_ptr<otp::BodyMaker>> maker = check_spawn(view(name));
+    if (!maker) return refuse(maker.error().to_string());
+    slots += slots_of(**maker);
     spec.children.push_back(child_of(fmt::format("{} {}", spec.children.size() + 1, view(name)),
-                                     std::string(view(name)), std::move(maker), *family));
+                                     std::string(view(name)), std::move(*maker), family));
   }
-  FamilyPlace place = FamilyPlace::take(family());
-  if (!place) return refuse("supervise denied: the family has as many processes as it may have");
+  // With all of its children, or not at all: a supervisor whose first start fails takes its guest along.
+  const std::uint32_t free = program_.engine().slots().total() - program_.engine().slots().used();
+  const bool fits = family->has_room(std::uint64_t{1} + what.child_count, slots) && slots <= free;
+  FamilyPlace place = fits ? FamilyPlace::take(family, 0) : FamilyPlace::founder(family);
+  if (!fits || !place) {
+    program_.engine().limits().count(Limit::kProcesses);
+    return refuse(slots > free ? "supervise denied: the engine has no room for so many instances"
+                               : "supervise denied: " + full_text(*family));
+  }
   otp::SpawnOptions options;
   options.label = fmt::format("supervisor of {}", program_.name());
   options.link = true;

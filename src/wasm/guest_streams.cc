@@ -1,6 +1,8 @@
 #include "wasm/guest_streams.h"
 
 #include <cstring>
+#include <optional>
+#include <utility>
 
 #include "otp/runtime.h"
 
@@ -36,63 +38,73 @@ GuestStreams::Outcome GuestStreams::write(otp::Process& self, std::uint64_t stre
   return Outcome::kNothing;
 }
 
+// What a closed stream holds is its writer's until nobody can read it any more.
+bool GuestStreams::has_room() noexcept {
+  std::erase_if(closed_, [](const otp::StreamWriter& writer) { return writer.reader_gone(); });
+  return out_.size() + in_.size() + closed_.size() < limits_.streams_max;
+}
+
 void GuestStreams::close(std::uint64_t stream) noexcept {
-  const auto found = out_.find(stream);
-  if (found != out_.end()) {
+  if (const auto found = out_.find(stream); found != out_.end()) {
     found->second.finish();
+    if (!found->second.reader_gone()) closed_.push_back(std::move(found->second));
     out_.erase(found);
   }
-  if (last_read_ == stream) last_read_ = 0;
   in_.erase(stream);
+}
+
+void GuestStreams::keep() noexcept {
+  if (const auto found = in_.find(last_read_); found != in_.end()) found->second.kept = true;
 }
 
 void GuestStreams::arrived(otp::StreamReader reader) {
   if (arrived_.size() < limits_.streams_max) arrived_.push_back(std::move(reader));
 }
 
-GuestStreams::Outcome GuestStreams::accept(otp::Process& self, std::uint64_t* stream) {
-  if (arrived_.empty()) {
-    if (!self.drain()) return Outcome::kWaitForMessage;
-    // While an accept waits nobody takes from the mailbox, and what comes is behind what was looked at.
-    otp::Envelope* previous = looked_at_;
-    otp::Envelope* at = previous == nullptr ? self.mailbox_head() : previous->next;
-    for (; at != nullptr; previous = at, at = at->next) {
-      if (at->type == &otp::kPayloadType<otp::StreamReader>) break;
-    }
-    if (at == nullptr) {
-      looked_at_ = previous;
-      return Outcome::kWaitForMessage;
-    }
-    otp::Message message(self.take(previous, at));
-    arrived_.push_back(std::move(*message.get_if<otp::StreamReader>()));
+bool GuestStreams::take_arrived(otp::Process& self) {
+  if (!self.drain()) return false;
+  // While an accept waits nobody takes from the mailbox, and what comes is behind what was looked at.
+  otp::Envelope* previous = looked_at_;
+  otp::Envelope* at = previous == nullptr ? self.mailbox_head() : previous->next;
+  while (at != nullptr && at->type != &otp::kPayloadType<otp::StreamReader>) {
+    previous = at;
+    at = at->next;
   }
-  looked_at_ = nullptr;
-  if (!has_room()) return Outcome::kTooMany;
-  *stream = next_++;
-  in_.emplace(*stream, std::move(arrived_.front()));
-  arrived_.pop_front();
-  return Outcome::kDone;
+  looked_at_ = previous;
+  if (at == nullptr) return false;
+  otp::Message message(self.take(previous, at));
+  arrived_.push_back(std::move(*message.get_if<otp::StreamReader>()));
+  return true;
+}
+
+GuestStreams::Outcome GuestStreams::accept(otp::Process& self, std::uint64_t* stream) {
+  for (;;) {
+    if (arrived_.empty() && !take_arrived(self)) return Outcome::kWaitForMessage;
+    otp::StreamReader reader = std::move(arrived_.front());
+    arrived_.pop_front();
+    if (!has_room()) continue;  // its writer sees that nobody reads
+    looked_at_ = nullptr;
+    *stream = next_++;
+    in_.emplace(*stream, In{.reader = std::move(reader)});
+    return Outcome::kDone;
+  }
 }
 
 GuestStreams::Outcome GuestStreams::read(otp::Process& self, std::uint64_t stream, std::span<const std::byte>* chunk) {
   const auto found = in_.find(stream);
   if (found == in_.end()) return Outcome::kNothing;
-  if (kept_ && last_read_ == stream) {
-    kept_ = false;
-    *chunk = last_chunk_;
-    return Outcome::kDone;
-  }
-  kept_ = false;
-  const std::optional<otp::StreamReader::Chunk> next = found->second.try_read(self);
-  if (!next) return Outcome::kWaitForStream;
-  if (!*next) {
-    last_read_ = 0;
-    in_.erase(found);
-    return Outcome::kNothing;
-  }
+  In& in = found->second;
   last_read_ = stream;
-  last_chunk_ = **next;
-  *chunk = last_chunk_;
+  if (!std::exchange(in.kept, false)) {
+    const std::optional<otp::StreamReader::Chunk> next = in.reader.try_read(self);
+    if (!next) return Outcome::kWaitForStream;
+    if (!*next) {
+      in_.erase(found);
+      return Outcome::kNothing;
+    }
+    in.chunk = **next;
+  }
+  *chunk = in.chunk;
   return Outcome::kDone;
 }
 

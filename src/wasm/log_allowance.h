@@ -28,17 +28,18 @@ class LogAllowance {
       left_ = std::min(burst_, left_ + earned);
       refilled_ = now;
     }
+    if (left_ > 0 && left_ >= burst_ / 2) dropped_ = false;
     const std::uint64_t granted = std::min(wanted, left_);
     left_ -= granted;
     return granted;
   }
-  // Something was dropped. True when that is to be told: the first time after something was written, and not too often.
+  // Something was dropped. True when that is to be told: once until half of the burst may be written again, and not too
+  // often.
   bool tells_drop(Nanoseconds now) noexcept {
     if (std::exchange(dropped_, true) || (told_ && now - *told_ < kTellEvery)) return false;
     told_ = now;
     return true;
   }
-  void wrote() noexcept { dropped_ = false; }
 
  private:
   static constexpr Nanoseconds kDay = 86'400 * kSecond;
