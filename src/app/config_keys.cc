@@ -159,10 +159,11 @@ constexpr std::array kCapabilityKeys = {
     Key<CapabilityConfig>{"allow-storage", &CapabilityConfig::allow_storage, "The store of `[node] store`."},
     Key<CapabilityConfig>{"buckets", &CapabilityConfig::buckets,
                           "With `allow-storage`: only these buckets; empty: every bucket."},
-    Key<CapabilityConfig>{"max-processes", &CapabilityConfig::max_processes,
-                          "Processes alive at once that one guest started, and those started, and so on; at most half "
-                          "of the engine's instances.",
-                          1, 1'000'000},
+    Key<CapabilityConfig>{
+        "max-processes", &CapabilityConfig::max_processes,
+        "Processes alive at once that all instances of a component started, and those started, and so "
+        "on; with at most half of the engine's instances.",
+        1, 1'000'000},
     Key<CapabilityConfig>{"max-memory-mb", &CapabilityConfig::max_memory_mb,
                           "MiB of memory of one instance; a guest that needs more ends with the reason `limit`.", 1,
                           4'096},

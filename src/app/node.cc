@@ -36,6 +36,14 @@ Nanoseconds from_ms(std::uint64_t ms) {
   return static_cast<Nanoseconds>(ms) * kMillisecond;
 }
 
+otp::SupervisorSpec patient_supervisor() {
+  otp::SupervisorSpec spec;
+  spec.restarts_max = UINT32_MAX;
+  spec.window = kMillisecond;
+  spec.backoff = kResidentBackoff;
+  return spec;
+}
+
 // What to do about a listener that cannot be opened.
 Error explain_listen(Error error, const ServeConfig& config) {
   if (error.code == ErrorCode::kExists) {
@@ -172,12 +180,11 @@ void Node::load_components(std::vector<Error>* errors) {
   }
 }
 
-// One supervisor for all of them. It never gives up: what keeps ending waits longer and longer.
+// One supervisor for all of them, with a supervisor for each: one that cannot be started is tried again, as those are
+// that end, and the others go on. None of them gives up: what keeps ending waits longer and longer.
 void Node::start_residents(std::vector<Error>* errors) {
-  otp::SupervisorSpec spec;
-  spec.restarts_max = UINT32_MAX;
-  spec.window = kMillisecond;
-  spec.backoff = kResidentBackoff;
+  otp::SupervisorSpec spec = patient_supervisor();
+  std::uint64_t slots = 0;
   for (const ComponentConfig& component : config_.components) {
     if (!component.resident) continue;
     const auto maker = std::dynamic_pointer_cast<wasm::GuestMaker>(factory_->find(component.name));
@@ -186,9 +193,21 @@ void Node::start_residents(std::vector<Error>* errors) {
                          "answers HTTP requests, so it cannot be resident: it gets an instance for each of them"});
       continue;
     }
+    slots += maker->program().slots_needed();
+    factory_->reserve_name(component.name);
     otp::ChildSpec child = wasm::guest_child(component.name, maker);
     child.name = component.name;
-    spec.children.push_back(std::move(child));
+    otp::SupervisorSpec own = patient_supervisor();
+    own.children.push_back(std::move(child));
+    otp::ChildSpec supervisor = otp::child(component.name, otp::supervise, std::move(own));
+    supervisor.shutdown = kNever;
+    spec.children.push_back(std::move(supervisor));
+  }
+  if (slots > engine_->slots().total()) {
+    errors->push_back({ErrorCode::kLimit, "configuration",
+                       fmt::format("the resident components need {} instances and the engine has {}: raise "
+                                   "max_instances in [engine]",
+                                   slots, engine_->slots().total())});
   }
   if (!errors->empty() || spec.children.empty()) return;
   parts_.log.info("node", "resident components started", {{"components", std::to_string(spec.children.size())}});

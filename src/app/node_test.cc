@@ -116,5 +116,25 @@ allow-storage = true
   }));
 }
 
+TEST(NodeTest, ResidentsForWhichThereIsNoRoomAreAnErrorAtTheStart) {
+  const TestFolder folder;
+  write_file(folder.path() / "service.wat", kResident);
+  std::string text = "[node]\ncontrol = false\n[engine]\nmax_instances = 1\ncode_cache = false\n";
+  for (const char* name : {"one", "other"}) {
+    text += "[components." + std::string(name) + "]\nsource = \"service.wat\"\nresident = true\n";
+  }
+  ConfigResult config = parse_config(text, (folder.path() / "rusm.toml").string());
+  ASSERT_TRUE(config.has_value()) << config.error()[0].to_string();
+  const SystemClock clock;
+  SystemEntropy entropy;
+  Log log({.level = LogLevel::kOff}, clock);
+  const EnvironmentLookup environment = [](std::string_view) { return std::nullopt; };
+  const Node::StartResult node =
+      Node::start(std::move(*config), {.clock = clock, .entropy = entropy, .log = log, .environment = environment});
+  ASSERT_FALSE(node);
+  EXPECT_NE(node.error()[0].to_string().find("need 2 instances and the engine has 1"), std::string::npos)
+      << node.error()[0].to_string();
+}
+
 }  // namespace
 }  // namespace rusm::app
