@@ -199,7 +199,7 @@ void Node::start_residents(std::vector<Error>* errors) {
     child.name = component.name;
     otp::SupervisorSpec own = patient_supervisor();
     own.children.push_back(std::move(child));
-    otp::ChildSpec supervisor = otp::child(component.name, otp::supervise, std::move(own));
+    otp::ChildSpec supervisor = otp::child("supervisor of " + component.name, otp::supervise, std::move(own));
     supervisor.shutdown = kNever;
     spec.children.push_back(std::move(supervisor));
   }
