@@ -255,32 +255,27 @@ Child* Supervisor::still_ended(const Ended& ended) {
   return still ? child : nullptr;
 }
 
-// The common case, in which nothing else is affected and nothing is waited for, without any coroutine.
-Supervisor::Alone Supervisor::restart_alone(const Ended& ended) {
-  if ((spec_.strategy != Strategy::kOneForOne && !is_dynamic()) || spec_.backoff) return Alone::kNotAlone;
-  Child* const found = still_ended(ended);
-  if (found == nullptr) return Alone::kDone;
-  Child& child = *found;
-  if (child.spec.reports_ready || !starts_again(child, *child.unseen)) return Alone::kNotAlone;
-  if (is_failure(*child.unseen)) report("ended", child, *child.unseen);
-  child.unseen.reset();
-  if (!note_restart()) return Alone::kDone;
-  const std::optional<ExitReason> failure = launch(ended.number, child);
-  if (failure) report("could not be started again", child, *failure);
-  return failure ? Alone::kFailed : Alone::kDone;
+Child* Supervisor::settle_end(const Ended& ended) {
+  Child* const child = still_ended(ended);
+  if (child == nullptr) return nullptr;
+  const ExitReason reason = *std::exchange(child->unseen, std::nullopt);
+  if (is_failure(reason)) report("ended", *child, reason);
+  if (!starts_again(*child, reason)) {
+    if (child->spec.restart == Restart::kTemporary || is_dynamic()) forget(ended.number);
+    return nullptr;
+  }
+  if (!note_restart()) return nullptr;
+  if (!spec_.backoff) return child;
+  restart_later(ended.number);
+  return nullptr;
 }
 
-Task<> Supervisor::handle_end(Ended ended) {
-  Child* const found = still_ended(ended);
-  if (found == nullptr) co_return;
-  Child& child = *found;
-  const ExitReason reason = *std::exchange(child.unseen, std::nullopt);
-  if (is_failure(reason)) report("ended", child, reason);
-  if (starts_again(child, reason)) {
-    co_await restart(ended.number);
-  } else if (child.spec.restart == Restart::kTemporary || is_dynamic()) {
-    forget(ended.number);
-  }
+// The common case, in which nothing else is affected and nothing is waited for, without any coroutine.
+Supervisor::Alone Supervisor::start_alone(Number number, Child& child) {
+  if ((spec_.strategy != Strategy::kOneForOne && !is_dynamic()) || child.spec.reports_ready) return Alone::kNotAlone;
+  const std::optional<ExitReason> failure = launch(number, child);
+  if (failure) report("could not be started again", child, *failure);
+  return failure ? Alone::kFailed : Alone::kDone;
 }
 
 Nanoseconds Supervisor::next_wait(Child& child) {
@@ -291,12 +286,6 @@ Nanoseconds Supervisor::next_wait(Child& child) {
   child.wait = static_cast<Nanoseconds>(std::min(wait, static_cast<double>(backoff.max)));
   const double part = static_cast<double>(self_.runtime().entropy().next_u64() >> 11) * 0x1p-53;  // 0 to 1
   return static_cast<Nanoseconds>(static_cast<double>(child.wait) * (1 + backoff.jitter * (2 * part - 1)));
-}
-
-Task<> Supervisor::restart(Number number) {
-  if (!note_restart()) co_return;
-  if (!spec_.backoff) co_return co_await restart_now(number);
-  restart_later(number);
 }
 
 void Supervisor::restart_later(Number number) {
@@ -395,14 +384,18 @@ Task<> Supervisor::run() {
   if (!stop_) ready(self_);
   while (!stop_) {
     if (!ended_.empty()) {
-      Ended ended = std::move(ended_.front());
+      const Ended ended = ended_.front();
       ended_.pop_front();
-      const Number number = ended.number;
-      const Alone alone = restart_alone(ended);
-      if (alone == Alone::kNotAlone) co_await handle_end(std::move(ended));
-      if (alone != Alone::kFailed || !note_restart()) continue;
-      co_await look_up();
-      if (!stop_ && children_.contains(number)) co_await restart_now(number);
+      Child* const child = settle_end(ended);
+      if (child == nullptr) continue;
+      const Alone alone = start_alone(ended.number, *child);
+      if (alone == Alone::kDone) continue;
+      if (alone == Alone::kFailed) {
+        if (!note_restart()) continue;
+        co_await look_up();
+        if (stop_ || !children_.contains(ended.number)) continue;
+      }
+      co_await restart_now(ended.number);
     } else if (!due_.empty()) {
       const RestartDue due = due_.front();
       due_.pop_front();

@@ -91,10 +91,10 @@ class Supervisor {
   Task<> stop_at_once();
   Task<> start_first();
 
-  Task<> handle_end(Ended ended);
+  // The child that is to start again now; null when nothing is left to be done about this end.
+  Child* settle_end(const Ended& ended);
   enum class Alone : std::uint8_t { kNotAlone, kDone, kFailed };
-  Alone restart_alone(const Ended& ended);
-  Task<> restart(Number number);
+  Alone start_alone(Number number, Child& child);
   void restart_later(Number number);
   Task<> restart_now(Number number);
   Task<> look_up();

@@ -37,7 +37,7 @@ void Worker::enqueue(Process& process, bool chatty) noexcept {
   if (runtime_.idle_.load(std::memory_order_relaxed) == 0) return;
   const bool in_step = running_.load(std::memory_order_relaxed) != nullptr;
   const std::uint32_t others = queue_.size() - (in_step ? 0 : 1);
-  if (others * std::max<Nanoseconds>(step_span_, 100) < kWorthWaking) {
+  if (others * std::max(step_span_, kStepSpanMin) < kWorthWaking) {
     const Nanoseconds now = in_step ? runtime_.clock().now() : looked_outside_;
     if (!in_step || now - woke_another_ < kWorthWaking) {
       if (others != 0 && alone_since_ == 0) alone_since_ = now;
@@ -123,7 +123,7 @@ Process* Worker::next() noexcept {
   const bool tick = --until_tick_ == 0;
   if (std::exchange(ran_long_, false) || tick) look_outside();
   if (tick) {
-    const Nanoseconds steps = kLookWithin / std::max<Nanoseconds>(step_span_, 1);
+    const Nanoseconds steps = kLookWithin / std::max(step_span_, kStepSpanMin);
     until_tick_ = static_cast<int>(std::clamp<Nanoseconds>(steps, kTickMin, kTickMax));
     if (Process* process = runtime_.take_injected(this)) return process;
   }

@@ -4,10 +4,9 @@
 // message to, or that it has just started and will wait for: it finds the caches warm), the own run queue, the
 // injection queue, other workers.
 // - At most kChatsInARow steps are taken from the chat slot in a row, so that two that chat cannot starve the rest.
-// - Every kTickMax steps, and down to every kTickMin if they have lately taken long (so that about kLookWithin passes,
-// if
-//   steps are short enough), the injection queue comes first; then, and after a step that used up its slice, the
-//   reactor and the timers are looked at.
+// - Every kTickMax steps, and down to every kTickMin if they have lately taken long, so that about kLookWithin passes,
+//   the injection queue comes first; then, and after a step that used up its slice, the reactor and the timers are
+//   looked at.
 // - A process that used up its slice goes to the back of the injection queue while there is anyone in it, so that the
 //   own queue runs empty and all get their turns alike, however many there are.
 //
@@ -109,6 +108,7 @@ class Worker {
   static constexpr Nanoseconds kWatchMax = 4 * kMillisecond;
   static constexpr Nanoseconds kGuardFor = 4 * kWatchMax;
   static constexpr Nanoseconds kWorthWaking = 100 * kMicrosecond;
+  static constexpr Nanoseconds kStepSpanMin = 100;  // what a step is taken for at least
   static constexpr int kLongStepClockFactor = 10;
   static constexpr Nanoseconds kLookWithin = 100 * kMicrosecond;
   static constexpr Nanoseconds kLookEvery = 20 * kMicrosecond;  // at sockets and timers, at least this far apart
