@@ -2,10 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
-#include <thread>
-
 #include "base/test_folder.h"
+#include "base/test_wait.h"
 
 namespace rusm::app {
 namespace {
@@ -69,20 +67,26 @@ constexpr const char* kResident = R"((module
     (drop (call $receive (i32.const 8) (i32.const 8)))
     unreachable)))";
 
-template <class Condition>
-bool eventually(Condition condition) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > deadline) return false;
-    std::this_thread::yield();
+// A node of the configuration `text`, whose files are in `folder`.
+struct World {
+  Node::StartResult start(const TestFolder& folder, std::string_view text) {
+    ConfigResult config = parse_config(text, folder / "rusm.toml");
+    if (!config) return std::unexpected(std::move(config.error()));
+    return Node::start(std::move(*config),
+                       {.clock = clock, .entropy = entropy, .log = log, .environment = environment});
   }
-  return true;
-}
+
+  const SystemClock clock;
+  SystemEntropy entropy;
+  Log log{{.level = LogLevel::kOff}, clock};
+  const EnvironmentLookup environment = [](std::string_view) { return std::nullopt; };
+};
 
 TEST(NodeTest, AResidentComponentIsStartedAgainAndKeepsItsName) {
   const TestFolder folder;
   write_file(folder.path() / "service.wat", kResident);
-  ConfigResult config = parse_config(R"(
+  World world;
+  const Node::StartResult node = world.start(folder, R"(
 [node]
 control = false
 store = "store"
@@ -95,15 +99,7 @@ resident = true
 capability = "keeper"
 [capabilities.keeper]
 allow-storage = true
-)",
-                                     (folder.path() / "rusm.toml").string());
-  ASSERT_TRUE(config.has_value()) << config.error()[0].to_string();
-  const SystemClock clock;
-  SystemEntropy entropy;
-  Log log({.level = LogLevel::kOff}, clock);
-  const EnvironmentLookup environment = [](std::string_view) { return std::nullopt; };
-  const Node::StartResult node =
-      Node::start(std::move(*config), {.clock = clock, .entropy = entropy, .log = log, .environment = environment});
+)");
   ASSERT_TRUE(node) << node.error()[0].to_string();
   otp::Runtime& runtime = (*node)->runtime();
   ASSERT_TRUE(eventually([&] { return bool(runtime.whereis("stored")); }));
@@ -123,14 +119,8 @@ TEST(NodeTest, ResidentsForWhichThereIsNoRoomAreAnErrorAtTheStart) {
   for (const char* name : {"one", "other"}) {
     text += "[components." + std::string(name) + "]\nsource = \"service.wat\"\nresident = true\n";
   }
-  ConfigResult config = parse_config(text, (folder.path() / "rusm.toml").string());
-  ASSERT_TRUE(config.has_value()) << config.error()[0].to_string();
-  const SystemClock clock;
-  SystemEntropy entropy;
-  Log log({.level = LogLevel::kOff}, clock);
-  const EnvironmentLookup environment = [](std::string_view) { return std::nullopt; };
-  const Node::StartResult node =
-      Node::start(std::move(*config), {.clock = clock, .entropy = entropy, .log = log, .environment = environment});
+  World world;
+  const Node::StartResult node = world.start(folder, text);
   ASSERT_FALSE(node);
   EXPECT_NE(node.error()[0].to_string().find("need 2 instances and the engine has 1"), std::string::npos)
       << node.error()[0].to_string();

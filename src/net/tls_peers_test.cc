@@ -4,11 +4,11 @@
 #include <array>
 #include <cstdio>
 #include <fstream>
-#include <functional>
 #include <future>
 #include <string>
 #include <thread>
 
+#include "base/test_wait.h"
 #include "net/listener.h"
 #include "net/test_certificates.h"
 #include "net/test_world.h"
@@ -16,6 +16,8 @@
 
 namespace rusm::net {
 namespace {
+
+constexpr std::chrono::seconds kPatience(60);
 
 using otp::Routine;
 using otp::Self;
@@ -261,15 +263,6 @@ Routine comes_and_goes(Self& self, Transport* transport, Address there, Load* lo
   }
 }
 
-bool wait_for(const std::function<bool()>& reached) {
-  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-  while (!reached()) {
-    if (std::chrono::steady_clock::now() > until) return false;
-    std::this_thread::yield();
-  }
-  return true;
-}
-
 TEST_F(Peers, AReloadUnderLoadDropsNothing) {
   const auto echo = [](Self& self, Connection connection) -> Routine {
     for (;;) {
@@ -289,10 +282,10 @@ TEST_F(Peers, AReloadUnderLoadDropsNothing) {
     EXPECT_TRUE(server->reload());
     const int kept = load.kept;
     const int fresh = load.fresh;
-    EXPECT_TRUE(wait_for([&] { return load.kept > kept + 10 && load.fresh > fresh + 2; }));
+    EXPECT_TRUE(eventually([&] { return load.kept > kept + 10 && load.fresh > fresh + 2; }, kPatience));
   }
   load.leave = true;
-  EXPECT_TRUE(wait_for([&] { return node.runtime.process_count() == 1; })) << "all but the listener";
+  EXPECT_TRUE(eventually([&] { return node.runtime.process_count() == 1; }, kPatience)) << "all but the listener";
   EXPECT_EQ(load.bad, 0);
 }
 

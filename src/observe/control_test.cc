@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "base/test_folder.h"
+#include "base/test_wait.h"
 #include "observe/control_client.h"
 #include "observe/control_folder.h"
 #include "observe/control_server.h"
@@ -58,17 +59,6 @@ class ControlTest : public ::testing::Test {
   static void send_text(int fd, std::string_view text) {
     EXPECT_EQ(send(fd, text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
   }
-  // Waits until a condition holds; at most a minute.
-  static bool eventually(const std::function<bool()>& condition) {
-    const SystemClock clock;
-    const Nanoseconds deadline = clock.now() + 60 * kSecond;
-    while (!condition()) {
-      if (clock.now() > deadline) return false;
-      std::this_thread::yield();
-    }
-    return true;
-  }
-
   const TestFolder base_{"/tmp"};  // the path of a socket has to be short
   std::string folder_ = base_ / "rusm";
   const SystemClock clock_;
@@ -268,7 +258,7 @@ TEST_F(ControlTest, ClientsThatVanishLeaveNothingBehind) {
     if (i % 4 == 3) send_text(fd->get(), "process of=x\n");
   }
   EXPECT_TRUE(ask_one(*server, {})) << "behind all of them";
-  EXPECT_TRUE(eventually([&] { return descriptors() <= before; }));
+  EXPECT_TRUE(eventually([&] { return descriptors() <= before; }, std::chrono::seconds(60)));
 }
 
 TEST_F(ControlTest, SeveralAskAtOnce) {

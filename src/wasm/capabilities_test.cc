@@ -5,6 +5,8 @@
 
 #include <filesystem>
 
+#include "base/test_folder.h"
+
 namespace rusm::wasm {
 namespace {
 
@@ -96,9 +98,8 @@ TEST(CapabilitiesTest, FoldersLieWithinTheParents) {
 
 TEST(CapabilitiesTest, TheFolderThatWasLookedAtIsTheOneThatIsOpened) {
   namespace fs = std::filesystem;
-  std::string pattern = (fs::temp_directory_path() / "rusm-folders-XXXXXX").string();
-  ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-  const fs::path root = fs::canonical(pattern);
+  const TestFolder folder;
+  const fs::path root = fs::canonical(folder.path());
   fs::create_directories(root / "data" / "sub");
   fs::create_directory_symlink(root / "data" / "sub", root / "link");
   fs::create_directory_symlink("/", root / "data" / "out");
@@ -112,7 +113,6 @@ TEST(CapabilitiesTest, TheFolderThatWasLookedAtIsTheOneThatIsOpened) {
   ASSERT_EQ(kept(root / "link").size(), 1u);
   EXPECT_EQ(kept(root / "link")[0].host_path, (root / "data" / "sub").string());
   EXPECT_THAT(kept(root / "data" / "out"), IsEmpty());
-  fs::remove_all(root);
 }
 
 }  // namespace

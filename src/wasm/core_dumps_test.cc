@@ -5,8 +5,8 @@
 
 #include <chrono>
 #include <fstream>
-#include <sstream>
 
+#include "base/test_folder.h"
 #include "wasm/test_node.h"
 
 namespace rusm::wasm {
@@ -19,13 +19,6 @@ namespace fs = std::filesystem;
 
 class CoreDumpsTest : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = (fs::temp_directory_path() / "rusm-cores-XXXXXX").string();
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   EngineOptions options(std::uint64_t bytes_max) {
     EngineOptions options{.guests_max = 8, .workers = 2};
     options.core_dumps_folder = folder_ / "dumps";
@@ -40,14 +33,7 @@ class CoreDumpsTest : public testing::Test {
     return found;
   }
 
-  static std::string contents(const fs::path& path) {
-    std::ifstream file(path, std::ios::binary);
-    std::ostringstream bytes;
-    bytes << file.rdbuf();
-    return bytes.str();
-  }
-
-  fs::path folder_;
+  const TestFolder folder_;
 };
 
 constexpr std::string_view kCrash = R"((memory 1) (data (i32.const 4096) "the canary")
@@ -62,7 +48,7 @@ TEST_F(CoreDumpsTest, ACrashLeavesItsMemory) {
   node.engine->core_dumps()->flush();
   ASSERT_EQ(dumps().size(), 1u);
   EXPECT_THAT(std::string(reason.text()), HasSubstr(dumps()[0].string()));
-  const std::string dump = contents(dumps()[0]);
+  const std::string dump = read_file(dumps()[0]);
   EXPECT_TRUE(dump.starts_with(std::string_view("\0asm\1\0\0\0", 8)));
   for (const char* part : {"core", "corestack", "coreinstances", "coremodules", "the canary"}) {
     EXPECT_THAT(dump, HasSubstr(part));
@@ -83,7 +69,7 @@ TEST_F(CoreDumpsTest, NoDumpWithoutACrashOrWithoutRoom) {
 TEST_F(CoreDumpsTest, TheOldestGoWhenTheFolderIsFull) {
   TestNode node(options(70 << 10));
   {
-    std::ofstream(folder_ / "dumps" / "other.core") << std::string(100 << 10, 'x');
+    std::ofstream(folder_.path() / "dumps" / "other.core") << std::string(100 << 10, 'x');
   }
   fs::path last;
   for (int i = 0; i < 3; ++i) {
@@ -100,7 +86,7 @@ TEST_F(CoreDumpsTest, TheOldestGoWhenTheFolderIsFull) {
   }
   ASSERT_EQ(cores.size(), 1u);
   EXPECT_EQ(cores[0], last);
-  EXPECT_TRUE(fs::exists(folder_ / "dumps" / "other.core")) << "what is no dump stays";
+  EXPECT_TRUE(fs::exists(folder_.path() / "dumps" / "other.core")) << "what is no dump stays";
 }
 
 TEST_F(CoreDumpsTest, OneComponentLeavesOneInAWhile) {
@@ -127,8 +113,8 @@ TEST_F(CoreDumpsTest, AGuestThatComesToALimitLeavesNone) {
 TEST_F(CoreDumpsTest, PartsOfOneThatWasKilledGo) {
   fs::create_directories(folder_ / "dumps");
   const auto part = [&](const char* name, std::chrono::hours age) {
-    std::ofstream(folder_ / "dumps" / name) << "x";
-    fs::last_write_time(folder_ / "dumps" / name, fs::file_time_type::clock::now() - age);
+    std::ofstream(folder_.path() / "dumps" / name) << "x";
+    fs::last_write_time(folder_.path() / "dumps" / name, fs::file_time_type::clock::now() - age);
   };
   part("rusm-a.0.1.2.7.1.core.part", std::chrono::hours(1));
   part("rusm-b.0.1.2.7.2.core.part", std::chrono::hours(0));
@@ -141,10 +127,10 @@ TEST_F(CoreDumpsTest, PartsOfOneThatWasKilledGo) {
 
 TEST_F(CoreDumpsTest, AFolderThatCannotBeMadeIsSaid) {
   {
-    std::ofstream(folder_ / "file") << "x";
+    std::ofstream(folder_.path() / "file") << "x";
   }
   EngineOptions options{.guests_max = 8, .workers = 2};
-  options.core_dumps_folder = folder_ / "file" / "dumps";
+  options.core_dumps_folder = folder_.path() / "file" / "dumps";
   const auto engine = Engine::open(options);
   ASSERT_FALSE(engine.has_value());
   EXPECT_THAT(engine.error().to_string(), HasSubstr("file/dumps"));

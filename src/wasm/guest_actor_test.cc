@@ -124,7 +124,7 @@ TEST(GuestActorTest, AGuestAndANativeProcessTalk) {
   ActorNode node;
   node.add("echo", actor_component(kEcho));
   const otp::Pid echo = node.begin("echo");
-  EXPECT_TRUE(node.eventually([&] { return node.runtime.whereis("echo") == echo; }));
+  EXPECT_TRUE(eventually([&] { return node.runtime.whereis("echo") == echo; }));
   node.runtime.spawn(ask_echo, echo, &node.reports);
   EXPECT_EQ(node.reported(1)[0], "done");
 }
@@ -134,7 +134,7 @@ TEST(GuestActorTest, TwoGuestsTalk) {
   node.add("echo", actor_component(kEcho));
   node.add("ask", actor_component(kAsk));
   node.begin("echo");
-  EXPECT_TRUE(node.eventually([&] { return bool(node.runtime.whereis("echo")); }));
+  EXPECT_TRUE(eventually([&] { return bool(node.runtime.whereis("echo")); }));
   EXPECT_TRUE(node.wait(node.begin("ask")).is_normal());
   EXPECT_EQ(node.reported(1)[0], "ping");
 }
@@ -145,7 +145,7 @@ TEST(GuestActorTest, AGuestThatWaitsCanBeKilled) {
   node.add("accepts", actor_component("(func $run (drop (call $stream-accept)))"));
   for (const char* name : {"waits", "accepts"}) {
     const otp::Pid pid = node.begin(name);
-    EXPECT_TRUE(node.eventually([&] { return node.runtime.info(pid)->state == otp::ProcessInfo::State::kWaiting; }));
+    EXPECT_TRUE(eventually([&] { return node.runtime.info(pid)->state == otp::ProcessInfo::State::kWaiting; }));
     node.runtime.wake(pid);  // without cause: it asks again
     node.runtime.exit(pid, Kind::kKill);
     EXPECT_EQ(node.wait(pid).kind(), Kind::kKilled) << name;
@@ -212,7 +212,7 @@ TEST(GuestActorTest, AMailboxThatIsFullShedsAndItsGuestLives) {
   const otp::Pid slow = node.begin("slow");
   for (int i = 0; i < 10; ++i) EXPECT_TRUE(node.runtime.try_send(slow, otp::Message::of_text("x")));
   EXPECT_FALSE(node.runtime.try_send(slow, otp::Message::of_text("x")));
-  EXPECT_TRUE(node.eventually([&] { return node.runtime.info(slow)->state == otp::ProcessInfo::State::kWaiting; }));
+  EXPECT_TRUE(eventually([&] { return node.runtime.info(slow)->state == otp::ProcessInfo::State::kWaiting; }));
   node.runtime.exit(slow, Kind::kNormal);  // no cause to end: it waits on
   EXPECT_FALSE(node.runtime.try_send(slow, otp::Message::of_text("x"))) << "what it did not receive keeps its place";
 }
@@ -233,7 +233,7 @@ TEST(GuestActorTest, TimersFillNoMailboxBeyondItsBound) {
     (call $receive (i32.const 0))))"));
   const otp::Pid victim = node.runtime.spawn_with({.name = "echo", .mailbox_messages_max = 10}, receive_nothing);
   const otp::Pid floods = node.begin("floods");
-  EXPECT_TRUE(node.eventually([&] { return node.runtime.counters().sheds == 490; })) << node.runtime.counters().sheds;
+  EXPECT_TRUE(eventually([&] { return node.runtime.counters().sheds == 490; })) << node.runtime.counters().sheds;
   EXPECT_EQ(node.runtime.info(victim)->mailbox_length, 10u);
   EXPECT_TRUE(node.runtime.is_alive(floods));
 }
@@ -271,8 +271,8 @@ TEST(GuestActorTest, AStreamBeyondTheLimitIsRefused) {
     EXPECT_TRUE(node.runtime.try_send(accepts, otp::Message::local(std::move(ends.reader))));
     writers.push_back(std::move(ends.writer));
   }
-  EXPECT_TRUE(node.eventually(
-      [&] { return writers[2].reader_gone() && writers[3].reader_gone() && writers[4].reader_gone(); }));
+  EXPECT_TRUE(
+      eventually([&] { return writers[2].reader_gone() && writers[3].reader_gone() && writers[4].reader_gone(); }));
   EXPECT_FALSE(writers[0].reader_gone() || writers[1].reader_gone());
   EXPECT_TRUE(node.runtime.is_alive(accepts));
 }

@@ -54,7 +54,7 @@ TEST(GuestBodyTest, SpinningGuestsDoNotKeepOthersFromRunningAndCanBeKilled) {
   std::vector<otp::Pid> spinners;
   for (int i = 0; i < 4; ++i) spinners.push_back(node.start(*spin));
   for (int i = 0; i < 20; ++i) EXPECT_TRUE(node.run(R"((func (export "run")))").is_normal());
-  EXPECT_TRUE(node.eventually([&] { return node.runtime.process_count() == 4; }));
+  EXPECT_TRUE(eventually([&] { return node.runtime.process_count() == 4; }));
   for (const otp::Pid pid : spinners) node.runtime.exit(pid, Kind::kKill);
   for (const otp::Pid pid : spinners) EXPECT_EQ(node.wait(pid).kind(), Kind::kKilled);
   EXPECT_TRUE(node.settles());
@@ -70,7 +70,7 @@ TEST(GuestBodyTest, MoreGuestsThanSlotsAreRefusedUntilOneEnds) {
   EXPECT_EQ(refused.error().code, ErrorCode::kLimit);
   node.runtime.exit(spinners[0], Kind::kKill);
   node.wait(spinners[0]);
-  EXPECT_TRUE(node.eventually([&] { return node.engine->slots().used() == 2; }));
+  EXPECT_TRUE(eventually([&] { return node.engine->slots().used() == 2; }));
   EXPECT_TRUE(spin->make({}).has_value()) << "and a body that never ran gives its slot back";
   EXPECT_EQ(node.engine->slots().used(), 2u);
   for (const otp::Pid pid : spinners) node.runtime.exit(pid, Kind::kKill);

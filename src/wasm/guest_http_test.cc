@@ -36,7 +36,7 @@ class GuestHttpTest : public testing::Test {
     Answer answer;
     const otp::Pid pid = node_.start(*maker_, exchange);
     std::size_t sent = 0;
-    const bool ended = node_.eventually([&] {
+    const bool ended = eventually([&] {
       if (sent < request_body.size()) {
         sent += exchange->request_body.write(bytes_of(request_body.substr(sent)));
       } else if (exchange->request_body.state() == otp::Pipe::State::kOpen) {
@@ -108,7 +108,7 @@ TEST_F(GuestHttpTest, EndsOfAllKinds) {
 TEST_F(GuestHttpTest, AServerThatGivesUpFreesTheGuest) {
   const Ref<http::Exchange> given_up = exchange("/big");
   const otp::Pid pid = node_.start(*maker_, given_up);
-  ASSERT_TRUE(node_.eventually([&] { return !given_up->response_body.readable().empty(); }));
+  ASSERT_TRUE(eventually([&] { return !given_up->response_body.readable().empty(); }));
   given_up->response_body.abort();
   EXPECT_TRUE(node_.wait(pid).is_normal());
   EXPECT_TRUE(node_.settles());
@@ -119,11 +119,11 @@ TEST_F(GuestHttpTest, AKilledGuestBreaksItsBodiesOff) {
     const Ref<http::Exchange> half = exchange(target);
     const otp::Pid pid = node_.start(*maker_, half);
     if (std::string_view(target) != "/spin") {
-      ASSERT_TRUE(node_.eventually([&] { return half->response() != nullptr; })) << target;
+      ASSERT_TRUE(eventually([&] { return half->response() != nullptr; })) << target;
     }
     node_.runtime.exit(pid, Kind::kKill);
     EXPECT_EQ(node_.wait(pid).kind(), Kind::kKilled);
-    EXPECT_TRUE(node_.eventually([&] { return half->response_body.state() == otp::Pipe::State::kBroken; })) << target;
+    EXPECT_TRUE(eventually([&] { return half->response_body.state() == otp::Pipe::State::kBroken; })) << target;
     EXPECT_EQ(half->request_body.state(), otp::Pipe::State::kBroken) << target;
     EXPECT_TRUE(node_.settles());
   }

@@ -104,7 +104,7 @@ TEST(GuestStormTest, NothingIsLeftOfGuestsThatAreKilledAnywhere) {
     const std::size_t at = random() % alive.size();
     // It runs for a while: until some thousand more messages went to and fro.
     const std::uint64_t enough = node.runtime.counters().sends + random() % 300;
-    EXPECT_TRUE(node.eventually([&] { return node.runtime.counters().sends >= enough; })) << "they all wait";
+    EXPECT_TRUE(eventually([&] { return node.runtime.counters().sends >= enough; })) << "they all wait";
     node.runtime.exit(alive[at], otp::ExitReason::Kind::kKill);
     const otp::ExitReason reason = node.wait(alive[at]);
     EXPECT_EQ(reason.kind(), otp::ExitReason::Kind::kKilled) << reason.to_string() << reason.backtrace();

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/entropy.h"
 #include "base/log.h"
+#include "base/test_wait.h"
 #include "otp/runtime.h"
 #include "wasm/engine.h"
 #include "wasm/guest_body.h"
@@ -118,16 +119,6 @@ class TestNode {
   otp::ExitReason run(std::string_view core, Capabilities capabilities = {}) {
     const auto made = maker(component(core), Entry::kExport, std::move(capabilities));
     return made ? wait(start(*made)) : otp::ExitReason();
-  }
-
-  template <class Condition>
-  bool eventually(Condition condition) {
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-    while (!condition()) {
-      if (std::chrono::steady_clock::now() > deadline) return false;
-      std::this_thread::yield();
-    }
-    return true;
   }
 
   // True once the pool and the slots are empty again.

@@ -103,7 +103,7 @@ TEST(ActorsTest, ProcessControl) {
   control.actor.process_control = true;
   // It kills who hears its reports, so its own end is what there is to see: of the group that it is in.
   EXPECT_EQ(node.wait(begin(node, "tags", control)).kind(), Kind::kKilled);
-  EXPECT_TRUE(node.eventually([&] { return !node.runtime.is_alive(node.control); }));
+  EXPECT_TRUE(eventually([&] { return !node.runtime.is_alive(node.control); }));
 }
 
 const Texts kStored = {"Ok(None)",
@@ -169,10 +169,10 @@ TEST(ActorsTest, ASupervisorStartsBothAgainAndEndsWithItsGuest) {
     const std::pair pids(node.runtime.whereis("left"), node.runtime.whereis("right"));
     return pids;
   };
-  EXPECT_TRUE(node.eventually([&] { return both().first && both().second; }));
+  EXPECT_TRUE(eventually([&] { return both().first && both().second; }));
   const auto first = both();
   node.tell(first.first, "fail");
-  EXPECT_TRUE(node.eventually([&] {
+  EXPECT_TRUE(eventually([&] {
     const auto now = both();
     return now.first && now.second && now.first != first.first && now.second != first.second;
   }));
@@ -180,7 +180,7 @@ TEST(ActorsTest, ASupervisorStartsBothAgainAndEndsWithItsGuest) {
   EXPECT_EQ(node.reported(1)[0], "right " + std::to_string(both().second.raw()));
   node.runtime.exit(boss, Kind::kKill);
   EXPECT_EQ(node.wait(boss).kind(), Kind::kKilled);
-  EXPECT_TRUE(node.eventually([&] { return node.runtime.process_count() == 1; })) << "only who hears reports is left";
+  EXPECT_TRUE(eventually([&] { return node.runtime.process_count() == 1; })) << "only who hears reports is left";
 }
 
 TEST(ActorsTest, ASupervisorWhoseChildrenHaveNoRoomIsRefused) {
@@ -215,9 +215,9 @@ TEST(ActorsTest, TooManyRestartsEndTheGuestThatSupervises) {
   const otp::Pid boss = node.begin("boss");
   for (int i = 0; i < 4; ++i) {
     otp::Pid left;
-    EXPECT_TRUE(node.eventually([&] { return bool(left = node.runtime.whereis("left")); }));
+    EXPECT_TRUE(eventually([&] { return bool(left = node.runtime.whereis("left")); }));
     node.tell(left, "fail");
-    EXPECT_TRUE(node.eventually([&] { return node.runtime.whereis("left") != left; }));
+    EXPECT_TRUE(eventually([&] { return node.runtime.whereis("left") != left; }));
   }
   EXPECT_EQ(node.wait(boss).kind(), Kind::kShutdown);
 }

@@ -2,12 +2,12 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <sstream>
 
+#include "base/test_folder.h"
 #include "wasm/code_cache.h"
 #include "wasm/test_node.h"
 
@@ -21,11 +21,8 @@ constexpr const char* kCases[] = {
     "missing",         "read-only",  "escape", "write",  "append", "times",  "environment", "arguments", "exit-code"};
 
 std::string contents(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  EXPECT_TRUE(file) << path;
-  std::ostringstream bytes;
-  bytes << file.rdbuf();
-  return bytes.str();
+  EXPECT_TRUE(std::ifstream(path)) << path;
+  return read_file(path);
 }
 
 // "p1 poll" and why it is expected to fail.
@@ -48,28 +45,24 @@ std::map<std::string, std::string> known_failures() {
 class ConformanceTest : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
-    std::string pattern = (fs::temp_directory_path() / "rusm-wasi-XXXXXX").string();
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
     fs::create_directories(folder_ / "in");
     fs::create_directories(folder_ / "out");
-    std::ofstream(folder_ / "in" / "a.txt") << "the text of a";
+    std::ofstream(folder_.path() / "in" / "a.txt") << "the text of a";
     std::ofstream(folder_ / "secret") << "not for guests";
-    fs::create_symlink(folder_ / "secret", folder_ / "in" / "link");
+    fs::create_symlink(folder_ / "secret", folder_.path() / "in" / "link");
   }
-  void TearDown() override { fs::remove_all(folder_); }
 
   Capabilities capabilities(const std::string& name) const {
     Capabilities may;
     may.args = {"conformance", name};
     if (name == "arguments") may.args = {"conformance", name, "two words", ""};
     may.env = {{"GIVEN", "by name"}};
-    may.preopens = {{.host_path = (folder_ / "in").string(), .guest_path = "/in", .read_only = true},
-                    {.host_path = (folder_ / "out").string(), .guest_path = "/out", .read_only = false}};
+    may.preopens = {{.host_path = folder_ / "in", .guest_path = "/in", .read_only = true},
+                    {.host_path = folder_ / "out", .guest_path = "/out", .read_only = false}};
     return may;
   }
 
-  fs::path folder_;
+  const TestFolder folder_;
 };
 
 TEST_P(ConformanceTest, KeepsWhatWasiPromises) {

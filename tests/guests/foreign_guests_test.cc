@@ -48,7 +48,7 @@ class WstdTest : public testing::Test {
     const otp::Pid pid = node_.start(*maker, exchange);
     Answer answer;
     std::size_t sent = 0;
-    EXPECT_TRUE(node_.eventually([&] {
+    EXPECT_TRUE(eventually([&] {
       if (sent < body.size()) {
         sent += exchange->request_body.write(bytes_of(std::string_view(body).substr(sent)));
       } else if (exchange->request_body.state() == otp::Pipe::State::kOpen) {

@@ -48,7 +48,7 @@ class Request {
   // Sends `upload` and collects the response until `enough` of it is there, or all of it.
   void collect(std::string_view upload = {}, std::size_t enough = SIZE_MAX) {
     std::size_t sent = 0;
-    EXPECT_TRUE(node_.eventually([&] {
+    EXPECT_TRUE(eventually([&] {
       if (sent < upload.size()) {
         sent += exchange_->request_body.write(bytes_of(upload.substr(sent)));
       } else if (exchange_->request_body.state() == State::kOpen) {
