@@ -77,5 +77,28 @@ TEST(Error, ReadsAsASentence) {
   EXPECT_EQ(name_of(ErrorCode::kLimit), "limit");
 }
 
+TEST(ClockTest, ReadingsOfTheSystemClockMeasureSpansAsItsTimeDoes) {
+  const SystemClock clock;
+  clock.reading();  // the first one sets it up
+  constexpr Nanoseconds kSpan = 5 * kMillisecond;
+  const Nanoseconds outer_begin = clock.now();
+  const Nanoseconds begin = clock.reading();
+  const Nanoseconds inner_begin = clock.now();
+  while (clock.now() < inner_begin + kSpan) {
+  }
+  const Nanoseconds inner_end = clock.now();
+  const Nanoseconds span = clock.reading() - begin;
+  const Nanoseconds outer_end = clock.now();
+  EXPECT_GE(span, (inner_end - inner_begin) / 100 * 99);
+  EXPECT_LE(span, (outer_end - outer_begin) / 100 * 101);
+}
+
+TEST(ClockTest, ReadingsOfASimulatedClockAreItsTime) {
+  SimulatedClock clock;
+  const Nanoseconds begin = clock.reading();
+  clock.advance(kSecond);
+  EXPECT_EQ(clock.reading() - begin, kSecond);
+}
+
 }  // namespace
 }  // namespace rusm

@@ -23,6 +23,9 @@ class Clock {
   virtual Nanoseconds now() const noexcept = 0;
   // Nanoseconds since 1970-01-01 UTC.
   virtual Nanoseconds wall() const noexcept = 0;
+  // For measuring short spans at little cost: the difference of two readings is a span, good to a thousandth. A reading
+  // cannot be compared with now().
+  virtual Nanoseconds reading() const noexcept { return now(); }
 };
 
 // The operating system's clocks.
@@ -30,6 +33,8 @@ class SystemClock final : public Clock {
  public:
   Nanoseconds now() const noexcept override;
   Nanoseconds wall() const noexcept override;
+  // The processor's counter where the system itself keeps time by it. The first call of a program takes 0.2 ms.
+  Nanoseconds reading() const noexcept override;
 };
 
 // A clock that stands still until it is advanced. Threads: any thread.

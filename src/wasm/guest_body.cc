@@ -73,16 +73,17 @@ otp::Step GuestBody::resume(otp::Process& self, otp::Budget) noexcept {
     return otp::Step::kExit;
   }
   Engine& engine = program_.engine();
-  const Nanoseconds now = runtime_.clock().now();
+  const Clock& clock = runtime_.clock();
   if (!pid_) {
     pid_ = self.pid();
-    ends_at_ = deadline_after(now, program_.capabilities().wall_max);
+    const Nanoseconds wall_max = program_.capabilities().wall_max;
+    if (wall_max != kNever) ends_at_ = deadline_after(clock.now(), wall_max);
     if (web_) {
       web_->exchange->request_body.set_reader(pid_);
       web_->exchange->response_body.set_writer(pid_);
     }
   }
-  if (now >= ends_at_) {
+  if (is_time_over()) {
     engine.limits().count(Limit::kTime);
     self.set_exit_reason(otp::ExitReason::limit("time", kTimeOver));
     return otp::Step::kExit;
@@ -92,9 +93,9 @@ otp::Step GuestBody::resume(otp::Process& self, otp::Budget) noexcept {
   const rusm_waker waker = {.wake = wake, .context = &runtime_, .id = pid_.raw()};
   actor_.enter(self);
   engine.ticker().enter(worker);
-  resumed_at_ = now;
+  resumed_at_ = clock.reading();
   const rusm_step step = rusm_instance_resume(instance_, &waker);
-  cpu_used_ = cpu_used(runtime_.clock().now());
+  cpu_used_ = cpu_used();
   engine.ticker().leave(worker);
   switch (step) {
     case RUSM_STEP_BUDGET:
@@ -106,6 +107,14 @@ otp::Step GuestBody::resume(otp::Process& self, otp::Budget) noexcept {
       break;
   }
   return end(self);
+}
+
+Nanoseconds GuestBody::cpu_used() const noexcept {
+  return cpu_used_ + (runtime_.clock().reading() - resumed_at_);
+}
+
+bool GuestBody::is_time_over() const noexcept {
+  return ends_at_ != kNever && runtime_.clock().now() >= ends_at_;
 }
 
 otp::ExitReason GuestBody::reason_of(const rusm_exit& exit) noexcept {
@@ -125,7 +134,7 @@ otp::ExitReason GuestBody::reason_of(const rusm_exit& exit) noexcept {
     case RUSM_EXIT_KIND_TABLE_LIMIT:
       return ExitReason::limit("tables", text_of(exit.text), text_of(exit.backtrace));
     case RUSM_EXIT_KIND_STOPPED:
-      if (runtime_.clock().now() >= ends_at_) return ExitReason::limit("time", kTimeOver, text_of(exit.backtrace));
+      if (is_time_over()) return ExitReason::limit("time", kTimeOver, text_of(exit.backtrace));
       return ExitReason::limit("cpu", "its CPU time is used up", text_of(exit.backtrace));
     case RUSM_EXIT_KIND_NO_CAPACITY:
       return ExitReason::limit("instances", text_of(exit.text));
@@ -176,8 +185,7 @@ void GuestBody::settle_exchange() noexcept {
 }
 
 rusm_tick GuestBody::on_tick() noexcept {
-  const Nanoseconds now = runtime_.clock().now();
-  if (cpu_used(now) > program_.capabilities().cpu_max || now >= ends_at_) return RUSM_TICK_STOP;
+  if (cpu_used() > program_.capabilities().cpu_max || is_time_over()) return RUSM_TICK_STOP;
   // Whether others wait or not: this worker's sockets and timers do.
   return RUSM_TICK_YIELD;
 }

@@ -88,7 +88,9 @@ class GuestBody final : public otp::Body {
   void settle_exchange() noexcept;
   void dump_core() noexcept;
   otp::ExitReason reason_of(const rusm_exit& exit) noexcept;
-  Nanoseconds cpu_used(Nanoseconds now) const noexcept { return cpu_used_ + (now - resumed_at_); }
+  // While it runs, up to now.
+  Nanoseconds cpu_used() const noexcept;
+  bool is_time_over() const noexcept;
 
   static GuestBody& of(void* context) noexcept { return *static_cast<GuestBody*>(context); }
   rusm_tick on_tick() noexcept;
@@ -108,7 +110,7 @@ class GuestBody final : public otp::Body {
   rusm_instance* const instance_;
   otp::Pid pid_;  // from the first resume on
   Nanoseconds cpu_used_ = 0;
-  Nanoseconds resumed_at_ = 0;
+  Nanoseconds resumed_at_ = 0;    // a reading of the clock
   Nanoseconds ends_at_ = kNever;  // by the clock
   Ref<CommandStatus> status_;
   std::unique_ptr<Web> web_;
