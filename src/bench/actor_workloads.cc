@@ -1,20 +1,13 @@
 #include "bench/actor_workloads.h"
 
-#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstring>
-#include <span>
-#include <string>
 #include <string_view>
 #include <thread>
 
-#include "base/entropy.h"
+#include "bench/guest_node.h"
 #include "bench/guest_workloads.h"
-#include "otp/runtime.h"
-#include "wasm/engine.h"
-#include "wasm/guest_factory.h"
-#include "wasm/program.h"
 
 namespace rusm::bench {
 namespace {
@@ -78,54 +71,36 @@ constexpr std::string_view kPingModule = R"((module
 constexpr std::size_t kMessageBytes = 16;
 constexpr unsigned kManyPairs = 4;
 
-Result<otp::Pid> begin(otp::Runtime& runtime, wasm::GuestMaker& maker) {
-  Result<otp::BodyPtr> body = maker.make({});
-  if (!body) return std::unexpected(std::move(body.error()));
-  otp::SpawnOptions options;
-  maker.limit(options);
-  return runtime.spawn_body(std::move(*body), std::move(options));
-}
-
-Result<> begin_pair(otp::Runtime& runtime, wasm::GuestMaker& maker) {
-  const Result<otp::Pid> one = begin(runtime, maker);
+Result<> begin_pair(GuestNode& node) {
+  const Result<otp::Pid> one = node.spawn();
   if (!one) return std::unexpected(one.error());
-  const Result<otp::Pid> other = begin(runtime, maker);
+  const Result<otp::Pid> other = node.spawn();
   if (!other) return std::unexpected(other.error());
   std::array<std::byte, kMessageBytes> ball{};
   const std::uint64_t peer = other->raw();
   std::memcpy(ball.data(), &peer, sizeof(peer));
-  runtime.send(*one, otp::Message::of_bytes(ball));
+  node.runtime().send(*one, otp::Message::of_bytes(ball));
   return {};
 }
 
-Result<Measurement> exchange(const Options& options, std::string_view text, unsigned pairs) {
-  SystemClock clock;
-  SystemEntropy entropy;
-  otp::QuietReactorFactory reactors;
-  const unsigned workers = options.workers != 0 ? options.workers : std::max(1u, std::thread::hardware_concurrency());
-  auto engine = wasm::Engine::open({.workers = workers});
-  if (!engine) return std::unexpected(engine.error());
-  wasm::Capabilities capabilities;
-  capabilities.cpu_max = kNever;
-  auto program = wasm::Program::from_bytes(
-      **engine, nullptr, std::as_bytes(std::span(text)), "bench guest",
-      {.name = "bench", .entry = wasm::Entry::kExport, .function = "run", .capabilities = std::move(capabilities)});
-  if (!program) return std::unexpected(program.error());
-  otp::Runtime runtime({.workers = workers}, {.clock = clock, .entropy = entropy, .reactors = reactors});
-  wasm::GuestMaker maker(*program, runtime);
+Result<Measurement> exchange(const Options& options, std::string_view wasm, unsigned pairs) {
+  auto node = GuestNode::open(options, {{.wasm = wasm, .cpu_max = kNever}});
+  if (!node) return std::unexpected(std::move(node.error()));
+  otp::Runtime& runtime = (*node)->runtime();
+  const Clock& clock = (*node)->clock();
   for (unsigned i = 0; i < pairs; ++i) {
-    if (Result<> begun = begin_pair(runtime, maker); !begun) return std::unexpected(std::move(begun.error()));
+    if (Result<> begun = begin_pair(**node); !begun) return std::unexpected(std::move(begun.error()));
   }
   const Nanoseconds start = clock.now();
   const std::uint64_t before = runtime.counters().sends;
   std::this_thread::sleep_for(std::chrono::nanoseconds(options.span()));
   const std::uint64_t sent = runtime.counters().sends - before;
   const auto span = static_cast<double>(clock.now() - start);
-  const bool all_live = runtime.process_count() == std::size_t{2} * pairs;
-  runtime.kill_all();
-  runtime.wait_until_empty(kNever);
-  if (!all_live) return fail(ErrorCode::kInternal, "bench guest", "a guest ended before its time");
-  return Measurement{.value = static_cast<double>(sent) * 1e9 / span, .unit = "messages/s", .workers = workers};
+  if (runtime.process_count() != std::size_t{2} * pairs) {
+    return fail(ErrorCode::kInternal, "bench guest", "a guest ended before its time");
+  }
+  return Measurement{
+      .value = static_cast<double>(sent) * 1e9 / span, .unit = "messages/s", .workers = runtime.workers()};
 }
 
 }  // namespace

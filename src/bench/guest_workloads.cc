@@ -1,18 +1,13 @@
 #include "bench/guest_workloads.h"
 
-#include <algorithm>
 #include <atomic>
 #include <memory>
-#include <span>
 #include <string>
 #include <string_view>
-#include <thread>
 
 #include "bench/gate.h"
+#include "bench/guest_node.h"
 #include "otp/routine.h"
-#include "wasm/engine.h"
-#include "wasm/guest_factory.h"
-#include "wasm/program.h"
 
 namespace rusm::bench {
 namespace {
@@ -54,25 +49,20 @@ otp::Routine spawner(otp::Self& self, Nanoseconds until, wasm::GuestMaker* maker
 
 }  // namespace
 
-Result<Measurement> spawn_guests(const Options& options, std::string_view text) {
-  SystemClock clock;
-  SystemEntropy entropy;
-  otp::QuietReactorFactory reactors;
+Result<Measurement> spawn_guests(const Options& options, std::string_view wasm) {
   Ends ends;
-  const unsigned workers = options.workers != 0 ? options.workers : std::max(1u, std::thread::hardware_concurrency());
-  auto engine = wasm::Engine::open({.workers = workers});
-  if (!engine) return std::unexpected(engine.error());
-  otp::Runtime runtime({.workers = workers}, {.clock = clock, .entropy = entropy, .reactors = reactors, .hook = &ends});
-  auto program = wasm::Program::from_bytes(
-      **engine, nullptr, std::as_bytes(std::span(text)), "bench guest",
-      {.name = "bench", .entry = wasm::Entry::kExport, .function = "run", .capabilities = {}});
-  if (!program) return std::unexpected(program.error());
-  wasm::GuestMaker maker(*program, runtime);
+  auto node = GuestNode::open(options, {{.wasm = wasm}}, &ends);
+  if (!node) return std::unexpected(std::move(node.error()));
+  otp::Runtime& runtime = (*node)->runtime();
+  const Clock& clock = (*node)->clock();
+  const unsigned workers = runtime.workers();
 
   std::atomic<std::uint64_t> spawned{0};
   const auto gate = std::make_shared<Gate>(workers);
   const Nanoseconds start = clock.now();
-  for (unsigned i = 0; i < workers; ++i) runtime.spawn(spawner, start + options.span(), &maker, &spawned, gate);
+  for (unsigned i = 0; i < workers; ++i) {
+    runtime.spawn(spawner, start + options.span(), &(*node)->maker(), &spawned, gate);
+  }
   gate->wait();
   runtime.wait_until_empty(kNever);
   const auto span = static_cast<double>(clock.now() - start);

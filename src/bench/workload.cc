@@ -10,10 +10,12 @@
 #include "bench/actor_workloads.h"
 #include "bench/core_workloads.h"
 #include "bench/flow_workloads.h"
+#include "bench/guest_flow_workloads.h"
 #include "bench/guest_workloads.h"
 #include "bench/http_workloads.h"
 #include "bench/life_workloads.h"
 #include "bench/net_workloads.h"
+#include "bench/start_workloads.h"
 #include "bench/store_workloads.h"
 #include "bench/supervisor_workloads.h"
 
@@ -112,6 +114,15 @@ const std::vector<Workload>& workloads() {
       {"component-pingpong-many", "messages between four pairs of components", component_pingpong_many},
       {"module-pingpong", "messages between one pair of core modules", module_pingpong},
       {"module-pingpong-many", "messages between four pairs of core modules", module_pingpong_many},
+      {"guest-rtt", "messages to and fro between a native process and a core module; percentiles are round trips",
+       guest_rtt},
+      {"component-rtt", "the same with a component", component_rtt},
+      {"wasm-stream", "megabytes that one core module writes and another reads, in chunks of 64 KiB", wasm_stream},
+      {"wasm-compute", "runs of a guest that works (--component), one after the other", wasm_compute},
+      {"fairness-guests", "round trips of a native pair beside two endless loops in guests for each worker",
+       fairness_guests},
+      {"cold-start", "from nothing to the end of an instance of a 1 MB component whose code is in the cache",
+       cold_start},
       {"http", "requests to a component (--component), a fresh instance each; wrk -t1 -c64 is the client", http},
       {"http-native", "the same to a native process: what serving costs without WebAssembly", http_native},
       {"kv", "durable writes of 64 processes that read a value, change it and write it back; percentiles are of both",

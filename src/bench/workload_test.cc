@@ -8,7 +8,9 @@
 #include "bench/actor_workloads.h"
 #include "bench/core_workloads.h"
 #include "bench/flow_workloads.h"
+#include "bench/guest_flow_workloads.h"
 #include "bench/guest_workloads.h"
+#include "bench/start_workloads.h"
 #include "bench/supervisor_workloads.h"
 
 namespace rusm::bench {
@@ -34,7 +36,8 @@ TEST(Workloads, TheCoreOnesRunToTheirEnd) {
 
 TEST(Workloads, GuestsRunToTheirEnd) {
   for (auto* workload : {&component_spawn, &module_spawn, &actor_component_spawn, &component_pingpong, &module_pingpong,
-                         &component_pingpong_many, &module_pingpong_many}) {
+                         &component_pingpong_many, &module_pingpong_many, &guest_rtt, &component_rtt, &wasm_stream,
+                         &fairness_guests, &cold_start}) {
     const Result<Measurement> measured = workload(kShort);
     ASSERT_TRUE(measured.has_value()) << measured.error().to_string();
     EXPECT_GT(measured->value, 0);
