@@ -245,7 +245,7 @@ Result<Measurement> wasm_compute(const Options& options) {
     now = clock.now();
     times.record(static_cast<std::uint64_t>(now - then));
   }
-  return rate(**node, static_cast<double>(count), "runs/s", start, times);
+  return rate(**node, 3600.0 * static_cast<double>(count), "runs/h", start, times);
 }
 
 Result<Measurement> fairness_guests(const Options& options) {

@@ -13,7 +13,7 @@ Result<Measurement> component_rtt(const Options& options);
 // One core module writes chunks of 64 KiB to a stream, another reads them; MB/s.
 Result<Measurement> wasm_stream(const Options& options);
 // A guest without imports that works for some time (--component FILE, bench/guests/compress), again and again by one
-// process; runs/s, percentiles of one run.
+// process; runs/h, percentiles of one run.
 Result<Measurement> wasm_compute(const Options& options);
 // A pair of native processes beside two endless loops in guests for each worker; round trips/s with their percentiles.
 Result<Measurement> fairness_guests(const Options& options);

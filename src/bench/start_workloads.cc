@@ -3,14 +3,12 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 
 #include "base/clock.h"
@@ -93,60 +91,110 @@ class Ends final : public otp::EventHook {
   std::string failure;
 };
 
-// Returns how long it took until the guest had run; what is taken down after that does not count.
-Result<Nanoseconds> start_once(const Options& options, std::string_view wasm, const std::filesystem::path& folder) {
+struct Node {
+  static Result<std::unique_ptr<Node>> open(const Options& options, const std::filesystem::path& folder) {
+    std::unique_ptr<Node> node(new Node(options));
+    const wasm::Capabilities capabilities;
+    auto engine =
+        wasm::Engine::open({.memory_bytes_max = capabilities.memory_bytes_max, .workers = node->runtime.workers()});
+    if (!engine) return std::unexpected(std::move(engine.error()));
+    node->engine = std::move(*engine);
+    auto cache = wasm::CodeCache::open(folder, *node->engine, node->entropy);
+    if (!cache) return std::unexpected(std::move(cache.error()));
+    node->cache = std::make_unique<wasm::CodeCache>(std::move(*cache));
+    return node;
+  }
+
+  Result<> load_and_run(std::string_view wasm) {
+    auto program = wasm::Program::from_bytes(
+        *engine, cache.get(), std::as_bytes(std::span(wasm)), "bench guest",
+        {.name = "bench", .entry = wasm::Entry::kExport, .function = "run", .capabilities = {}});
+    if (!program) return std::unexpected(std::move(program.error()));
+    wasm::GuestMaker maker(std::move(*program), runtime);
+    Result<otp::BodyPtr> body = maker.make({});
+    if (!body) return std::unexpected(std::move(body.error()));
+    runtime.spawn_body(std::move(*body));
+    runtime.wait_until_empty(kNever);
+    if (!ends.failure.empty()) return fail(ErrorCode::kInternal, "bench guest", ends.failure);
+    return {};
+  }
+
   SystemClock clock;
-  const Nanoseconds start = clock.now();
   SystemEntropy entropy;
   otp::QuietReactorFactory reactors;
   Ends ends;
-  otp::Runtime runtime({.workers = options.workers},
-                       {.clock = clock, .entropy = entropy, .reactors = reactors, .hook = &ends});
-  const wasm::Capabilities capabilities;
-  auto engine = wasm::Engine::open({.memory_bytes_max = capabilities.memory_bytes_max, .workers = runtime.workers()});
-  if (!engine) return std::unexpected(std::move(engine.error()));
-  auto cache = wasm::CodeCache::open(folder, **engine, entropy);
-  if (!cache) return std::unexpected(std::move(cache.error()));
-  auto program = wasm::Program::from_bytes(
-      **engine, &*cache, std::as_bytes(std::span(wasm)), "bench guest",
-      {.name = "bench", .entry = wasm::Entry::kExport, .function = "run", .capabilities = capabilities});
-  if (!program) return std::unexpected(std::move(program.error()));
-  wasm::GuestMaker maker(std::move(*program), runtime);
-  Result<otp::BodyPtr> body = maker.make({});
-  if (!body) return std::unexpected(std::move(body.error()));
-  runtime.spawn_body(std::move(*body));
-  runtime.wait_until_empty(kNever);
-  if (!ends.failure.empty()) return fail(ErrorCode::kInternal, "bench guest", ends.failure);
-  return clock.now() - start;
-}
+  std::unique_ptr<wasm::Engine> engine;  // outlives the runtime, whose workers have entered it
+  otp::Runtime runtime;
+  std::unique_ptr<wasm::CodeCache> cache;
+
+ private:
+  explicit Node(const Options& options)
+      : runtime({.workers = options.workers},
+                {.clock = clock, .entropy = entropy, .reactors = reactors, .hook = &ends}) {}
+};
+
+struct Folder {
+  std::filesystem::path path = std::filesystem::temp_directory_path() / fmt::format("rusm-bench-{}", getpid());
+  ~Folder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path, ignored);
+  }
+};
+
+struct Starts {
+  Histogram times;
+  Nanoseconds spent = 0;
+  double count = 0;
+
+  void add(Nanoseconds start, Nanoseconds end) {
+    times.record(static_cast<std::uint64_t>(end - start));
+    spent += end - start;
+    ++count;
+  }
+  Measurement measured(unsigned workers) const {
+    return {.value = count * 1e9 / static_cast<double>(spent),
+            .unit = "starts/s",
+            .p50_ns = times.percentile(0.5),
+            .p99_ns = times.percentile(0.99),
+            .workers = workers};
+  }
+};
 
 }  // namespace
 
 Result<Measurement> cold_start(const Options& options) {
-  struct Folder {
-    std::filesystem::path path = std::filesystem::temp_directory_path() / fmt::format("rusm-bench-{}", getpid());
-    ~Folder() {
-      std::error_code ignored;
-      std::filesystem::remove_all(path, ignored);
-    }
-  } const folder;
+  const Folder folder;
   const std::string wasm = large_component();
-  if (const auto compiled = start_once(options, wasm, folder.path); !compiled) return std::unexpected(compiled.error());
-  Histogram times;
-  Nanoseconds spent = 0;
-  double count = 0;
-  for (const Nanoseconds end = SystemClock().now() + options.span(); SystemClock().now() < end; ++count) {
-    const Result<Nanoseconds> once = start_once(options, wasm, folder.path);
-    if (!once) return std::unexpected(once.error());
-    times.record(static_cast<std::uint64_t>(*once));
-    spent += *once;
+  auto opened = Node::open(options, folder.path);
+  if (!opened) return std::unexpected(std::move(opened.error()));
+  Node& node = **opened;
+  if (Result<> compiled = node.load_and_run(wasm); !compiled) return std::unexpected(std::move(compiled.error()));
+  Starts starts;
+  for (const Nanoseconds end = node.clock.now() + options.span(); node.clock.now() < end;) {
+    const Nanoseconds start = node.clock.now();
+    if (Result<> run = node.load_and_run(wasm); !run) return std::unexpected(std::move(run.error()));
+    starts.add(start, node.clock.now());
   }
-  return Measurement{
-      .value = count * 1e9 / static_cast<double>(spent),
-      .unit = "starts/s",
-      .p50_ns = times.percentile(0.5),
-      .p99_ns = times.percentile(0.99),
-      .workers = options.workers != 0 ? options.workers : std::max(1u, std::thread::hardware_concurrency())};
+  return starts.measured(node.runtime.workers());
+}
+
+Result<Measurement> node_start(const Options& options) {
+  const Folder folder;
+  const std::string wasm = large_component();
+  const SystemClock clock;
+  Starts starts;
+  unsigned workers = 0;
+  for (const Nanoseconds end = clock.now() + options.span(); starts.count == 0 || clock.now() < end;) {
+    const Nanoseconds start = clock.now();
+    auto node = Node::open(options, folder.path);
+    if (!node) return std::unexpected(std::move(node.error()));
+    if (Result<> run = (*node)->load_and_run(wasm); !run) return std::unexpected(std::move(run.error()));
+    const Nanoseconds done =
+        clock.now();  // what is taken down after that does not count, nor does the one that compiles
+    if (workers != 0) starts.add(start, done);
+    workers = (*node)->runtime.workers();
+  }
+  return starts.measured(workers);
 }
 
 }  // namespace rusm::bench

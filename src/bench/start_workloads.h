@@ -5,8 +5,10 @@
 
 namespace rusm::bench {
 
-// A runtime, an engine, a component of 1 MB whose code is in the cache, and one instance of it that runs to its end,
-// from nothing and back; starts/s, percentiles of one.
+// In a node that runs: a component of 1 MB whose code is in the cache, from its bytes to the end of its first instance;
+// starts/s, percentiles of one.
 Result<Measurement> cold_start(const Options& options);
+// The same with the node, from nothing: runtime, engine, component, instance.
+Result<Measurement> node_start(const Options& options);
 
 }  // namespace rusm::bench

@@ -37,7 +37,7 @@ TEST(Workloads, TheCoreOnesRunToTheirEnd) {
 TEST(Workloads, GuestsRunToTheirEnd) {
   for (auto* workload : {&component_spawn, &module_spawn, &actor_component_spawn, &component_pingpong, &module_pingpong,
                          &component_pingpong_many, &module_pingpong_many, &guest_rtt, &component_rtt, &wasm_stream,
-                         &fairness_guests, &cold_start}) {
+                         &fairness_guests, &cold_start, &node_start}) {
     const Result<Measurement> measured = workload(kShort);
     ASSERT_TRUE(measured.has_value()) << measured.error().to_string();
     EXPECT_GT(measured->value, 0);
