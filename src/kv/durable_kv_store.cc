@@ -148,7 +148,10 @@ Result<std::unique_ptr<DurableKvStore>> DurableKvStore::open(DurableKvOptions op
 }
 
 DurableKvStore::DurableKvStore(DurableKvOptions options, std::unique_ptr<Disk> disk)
-    : options_(std::move(options)), disk_(std::move(disk)), move_at_pages_(options_.log_pages_max) {
+    : options_(std::move(options)),
+      disk_(std::move(disk)),
+      recent_(options_.recent_bytes_max),
+      move_at_pages_(options_.log_pages_max) {
   stats_.bytes = disk_->writer.bytes();
 }
 
@@ -175,11 +178,13 @@ DurableKvStore::~DurableKvStore() {
 
 Result<std::optional<std::string>> DurableKvStore::get(std::string_view bucket, std::string_view key) const {
   if (Result<> checked = check_key(options_.limits, bucket, key); !checked) return std::unexpected(checked.error());
+  if (std::optional<std::string> value = recent(bucket, key)) return value;
   return Reading(*this).with([&](StoreReader& reader) { return reader.get(bucket, key); });
 }
 
 Result<bool> DurableKvStore::exists(std::string_view bucket, std::string_view key) const {
   if (Result<> checked = check_key(options_.limits, bucket, key); !checked) return std::unexpected(checked.error());
+  if (recent(bucket, key)) return true;
   return Reading(*this).with([&](StoreReader& reader) { return reader.exists(bucket, key); });
 }
 
@@ -311,6 +316,7 @@ void DurableKvStore::write(Group& group) {
     }
     return give_up(group, *full);
   }
+  forget_recent(group);
   Transacted last;
   for (int again = 0; !group.empty(); ++again) {
     const Nanoseconds start = now();
@@ -362,6 +368,23 @@ DurableKvStore::Transacted DurableKvStore::transact(std::span<const Ref<KvPendin
   return result;
 }
 
+void DurableKvStore::forget_recent(const Group& group) {
+  for (const Ref<KvPending>& pending : group) {
+    for (const KvWrite& write : pending->batch_.writes) recent_.forget(write.bucket, write.key);
+  }
+}
+
+void DurableKvStore::keep_recent(KvBatch& batch, const Result<KvOutcome>& outcome) {
+  if (!outcome || !outcome->applied()) return;
+  for (KvWrite& write : batch.writes) {
+    if (write.value) {
+      recent_.keep(write.bucket, write.key, std::move(*write.value));
+    } else {
+      recent_.forget(write.bucket, write.key);
+    }
+  }
+}
+
 void DurableKvStore::acknowledge(std::span<const Ref<KvPending>> group, std::vector<Result<KvOutcome>> outcomes) {
   // A mark that is not written stays behind, and then finds out less; it never claims too much.
   if (disk_->writer.has_changed()) (void)disk_->files.write_mark(disk_->writer.sequence());
@@ -371,6 +394,8 @@ void DurableKvStore::acknowledge(std::span<const Ref<KvPending>> group, std::vec
     stats_.batches += group.size();
     stats_.transactions += disk_->writer.has_changed() ? 1 : 0;
   }
+  // All of them before the first is told: a later batch may have written what an earlier one did.
+  for (std::size_t i = 0; i < group.size(); ++i) keep_recent(group[i]->batch_, outcomes[i]);
   for (std::size_t i = 0; i < group.size(); ++i) group[i]->finish(std::move(outcomes[i]));
 }
 

@@ -5,7 +5,10 @@
 // 1. A commit is acknowledged after the transaction that holds it is synced. One thread writes; what waits for it goes
 //    into one transaction, in the order in which it came.
 // 2. A batch that fails takes no other with it: the others are tried again without it.
-// 3. After a sync that failed nothing is written any more; what was acknowledged before can still be read.
+// 3. A value that was written is forgotten in recent_ before its group changes the store, and kept there after the
+// commit
+//    and before anybody is told of it.
+// 4. After a sync that failed nothing is written any more; what was acknowledged before can still be read.
 #pragma once
 
 #include <atomic>
@@ -24,6 +27,7 @@
 #include "base/clock.h"
 #include "base/refcount.h"
 #include "kv/kv_store.h"
+#include "kv/recent_values.h"
 
 namespace rusm::kv {
 
@@ -42,7 +46,8 @@ struct DurableKvOptions {
   // What cannot be moved yet stays in the log, as a backup, a check or a long read still needs it, or as the disk is
   // full. Once the log is this large nothing is written until it could be moved; one group may go beyond.
   std::uint64_t log_bytes_max = 1ull << 30;
-  const char* vfs = "unix-excl";  // the file layer of SQLite; others are for tests
+  std::uint64_t recent_bytes_max = 16u << 20;  // of values that were written last, kept in memory; 0: none
+  const char* vfs = "unix-excl";               // the file layer of SQLite; others are for tests
 };
 
 // Since the store was opened.
@@ -115,6 +120,10 @@ class DurableKvStore final : public KvStore {
   Result<KvPage> list(std::string_view bucket, std::string_view prefix, std::string_view after) const override;
   Result<KvOutcome> commit(KvBatch batch) override;
 
+  // A value that was written lately, without blocking: for workers. Nothing: get() knows.
+  std::optional<std::string> recent(std::string_view bucket, std::string_view key) const {
+    return recent_.find(bucket, key);
+  }
   // Hands a batch over without waiting for it. An error of its own, or a full queue, finishes it at once.
   void submit(Ref<KvPending> pending);
 
@@ -150,6 +159,8 @@ class DurableKvStore final : public KvStore {
     std::optional<std::size_t> failed;        // the batch that could not be applied, when that is why
   };
   Transacted transact(std::span<const Ref<KvPending>> group);
+  void forget_recent(const Group& group);
+  void keep_recent(KvBatch& batch, const Result<KvOutcome>& outcome);
   void acknowledge(std::span<const Ref<KvPending>> group, std::vector<Result<KvOutcome>> outcomes);
   void give_up(std::span<const Ref<KvPending>> group, const Error& why);
   void keep_log_short();
@@ -160,6 +171,7 @@ class DurableKvStore final : public KvStore {
   // Constant after construction.
   const DurableKvOptions options_;
   const std::unique_ptr<Disk> disk_;  // what in it may be used by whom stands there
+  RecentValues recent_;
 
   // The writer's thread.
   Nanoseconds commit_span_ = 0;  // how long the last commit took

@@ -100,17 +100,25 @@ inline otp::Task<Result<bool>> compare_and_set(otp::Self& self, DurableKvStore& 
   co_return outcome->applied();
 }
 
-// Reads on a thread that may block. The hold is in the frame, which a read outlives that of a process that was killed:
-// the store may then be destroyed at any time, and waits for the read.
+// Reads what was written lately at once, all else on a thread that may block. The hold is in the frame, which a read
+// outlives that of a process that was killed: the store may then be destroyed at any time, and waits for the read.
 inline otp::Task<Result<std::optional<std::string>>> get(otp::Self& self, const DurableKvStore& store,
                                                          std::string bucket, std::string key) {
   const KvReadHold hold(store);
+  if (std::optional<std::string> value = store.recent(bucket, key)) {
+    if (!self.charge()) co_await otp::yield(self);
+    co_return value;
+  }
   co_return co_await otp::blocking(self, [&] { return store.get(bucket, key); });
 }
 
 inline otp::Task<Result<bool>> exists(otp::Self& self, const DurableKvStore& store, std::string bucket,
                                       std::string key) {
   const KvReadHold hold(store);
+  if (store.recent(bucket, key)) {
+    if (!self.charge()) co_await otp::yield(self);
+    co_return true;
+  }
   co_return co_await otp::blocking(self, [&] { return store.exists(bucket, key); });
 }
 

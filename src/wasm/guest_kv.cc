@@ -91,6 +91,11 @@ std::optional<Result<KvReply>> GuestKv::ask(otp::Process& self, KvQuestion quest
     return read(*services_.store, question, keys_max_);
   }
   if (!read_ && !commit_) {
+    if (question.what == What::kGet || question.what == What::kExists) {
+      if (std::optional<std::string> value = services_.durable->recent(question.bucket, question.key)) {
+        return KvReply{.found = true, .value = std::move(*value), .keys = {}};
+      }
+    }
     if (is_write(question.what)) {
       commit_ = make_ref<kv::ProcessCommit>(batch_of(std::move(question)), self.runtime(), self.pid());
       services_.durable->submit(commit_);
