@@ -67,6 +67,7 @@ test: build/dev/build.ninja
 
 bench: build
 	@tools/setup.sh bench
+	cmake --build build/release -j $(JOBS) --target guest_compress
 	bench/compare.py --rounds $(ROUNDS) --seconds $(SECONDS) $(WORKLOADS)
 
 check: build/dev/build.ninja build/asan/build.ninja build/tsan/build.ninja

@@ -6,7 +6,8 @@
 #   WIT folder defines; its C bindings are generated. It must not call the C library's files, clocks or environment:
 #   those would bring in the preview 1 adapter, which makes each start slower.
 #   Without: a command (main) on WASI preview 1, wrapped by the adapter; KEEP_CORE keeps NAME-core.wasm beside it.
-# rusm_rust_guest(NAME FOLDER dir)   a component from the cargo package in FOLDER
+# rusm_rust_guest(NAME FOLDER dir [CORE])   a component from the cargo package in FOLDER; CORE: a core module, which is not
+#   among `guests`
 include_guard(GLOBAL)
 include(cmake/cargo.cmake)
 
@@ -111,25 +112,33 @@ function(rusm_cpp_guest name)
 endfunction()
 
 function(rusm_rust_guest name)
-  cmake_parse_arguments(PARSE_ARGV 1 ARG "" "FOLDER" "")
+  cmake_parse_arguments(PARSE_ARGV 1 ARG "CORE" "FOLDER" "")
   set(folder ${CMAKE_SOURCE_DIR}/${ARG_FOLDER})
   set(target_dir ${RUSM_GUEST_DIR}/cargo)
   string(REPLACE - _ crate ${name})
   set(built ${target_dir}/wasm32-unknown-unknown/release/${crate}.wasm)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${folder}/src/*.rs)
   set(core ${RUSM_GUEST_DIR}/obj/${name}.core.wasm)
+  if(ARG_CORE)
+    set(core ${RUSM_GUEST_DIR}/${name}.wasm)
+  endif()
   add_custom_command(OUTPUT ${core}
     COMMAND ${CMAKE_COMMAND} -E env CARGO_TARGET_DIR=${target_dir} RUSM_CARGO=${RUSM_CARGO} RUSTC=${RUSM_RUSTC}
       ${CMAKE_SOURCE_DIR}/tools/rust-wasm.sh cargo build --quiet --release --locked --manifest-path ${folder}/Cargo.toml
     COMMAND ${CMAKE_COMMAND} -E copy ${built} ${core}
     DEPENDS ${sources} ${folder}/Cargo.toml ${folder}/Cargo.lock ${CMAKE_SOURCE_DIR}/tools/rust-wasm.sh VERBATIM)
-  rusm_componentize(${name} ${core} none)
-  rusm_guest(${name})
+  if(ARG_CORE)
+    add_custom_target(guest_${crate} DEPENDS ${core})
+  else()
+    rusm_componentize(${name} ${core} none)
+    rusm_guest(${name})
+  endif()
 endfunction()
 
 rusm_cpp_guest(hello WORLD wasi:http/proxy@0.2.12
   SOURCES examples/hello/components/hello/hello.cc examples/hello/components/hello/wasi_http.cc)
 rusm_rust_guest(hello-rust FOLDER examples/hello/components/hello-rust)
+rusm_rust_guest(compress FOLDER bench/guests/compress CORE)
 if(RUSM_TESTS)
   include(tests/guests/guests.cmake OPTIONAL)
 endif()

@@ -128,6 +128,8 @@ Result<Measurement> round_trips(const Options& options, std::string_view wasm) {
   return rate(**node, 2.0 * static_cast<double>(trips.count), "messages/s", start, trips.times);
 }
 
+constexpr std::string_view kCompressor = "build/release/guests/compress.wasm";
+
 // ── Streams ──
 
 // Its first message is the pid of the reader.
@@ -223,14 +225,14 @@ Result<Measurement> wasm_stream(const Options& options) {
 }
 
 Result<Measurement> wasm_compute(const Options& options) {
-  if (options.component.empty()) {
-    return fail(ErrorCode::kInvalid, "wasm-compute",
-                "wants --component FILE, a module that exports run: build/release/guests/compress.wasm, which "
-                "`cmake --build build/release --target guest_compress` makes");
-  }
-  std::ifstream file(options.component, std::ios::binary);
+  const std::string path = options.component.empty() ? std::string(kCompressor) : options.component;
+  std::ifstream file(path, std::ios::binary);
   const std::string wasm((std::istreambuf_iterator<char>(file)), {});
-  if (!file || wasm.empty()) return fail(ErrorCode::kIo, options.component, "cannot be read");
+  if (!file || wasm.empty()) {
+    return fail(ErrorCode::kIo, path,
+                "cannot be read: `cmake --build build/release --target guest_compress` makes it, or name a module that "
+                "exports run with --component");
+  }
   auto node = GuestNode::open(options, {{.wasm = wasm, .cpu_max = kNever}});
   if (!node) return std::unexpected(std::move(node.error()));
   Histogram times;

@@ -12,7 +12,7 @@ Result<Measurement> guest_rtt(const Options& options);
 Result<Measurement> component_rtt(const Options& options);
 // One core module writes chunks of 64 KiB to a stream, another reads them; MB/s.
 Result<Measurement> wasm_stream(const Options& options);
-// A guest without imports that works for some time (--component FILE, bench/guests/compress), again and again by one
+// A guest without imports that works for some time (bench/guests/compress, or --component FILE), again and again by one
 // process; runs/h, percentiles of one run.
 Result<Measurement> wasm_compute(const Options& options);
 // A pair of native processes beside two endless loops in guests for each worker; round trips/s with their percentiles.
