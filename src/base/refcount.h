@@ -15,8 +15,11 @@ class RefCounted {
   RefCounted& operator=(const RefCounted&) = delete;
   void retain() const noexcept { count_.fetch_add(1, std::memory_order_relaxed); }
   void release() const noexcept {
-    // acq_rel: each owner's writes are seen by the one that destroys.
-    if (count_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+    // acq_rel, acquire: each owner's writes are seen by the one that destroys. Who finds one reference holds it, and
+    // nobody else can add one: no need for the locked instruction.
+    if (count_.load(std::memory_order_acquire) == 1 || count_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+      delete this;
+    }
   }
 
  protected:

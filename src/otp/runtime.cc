@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <utility>
 
 #include "base/assert.h"
 #include "otp/worker.h"
@@ -387,7 +388,7 @@ void Runtime::finish(Process& process, Worker& worker) noexcept {
     end_timers(*process.detail_, worker);
     for (const auto& [claim, none] : process.detail_->claims) release(pid, claim);
   }
-  const ExitReason reason = process.exit_reason_;
+  const ExitReason reason = std::exchange(process.exit_reason_, {});
   const auto detail = vacate(process, &worker);  // only then do others hear of it
 
   Tag tag;
