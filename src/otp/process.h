@@ -185,6 +185,13 @@ class alignas(64) Process {
   void demonitor(Reference reference);
   // A trapping process receives exit signals as messages.
   void trap_exit(bool on) noexcept { trap_exit_ = on; }
+  bool traps_exit() const noexcept { return trap_exit_; }
+  // Its side of links, without those that it gave up, and the monitors of its own that have not fired.
+  bool is_linked(Pid peer) const noexcept;
+  std::uint32_t link_count() const noexcept;
+  std::uint32_t monitor_count() const noexcept;
+  // Drops the EXIT of `peer`'s link that waits in the mailbox, if one does: for who unlinks and wants to hear no more.
+  void drop_link_exit(Pid peer) noexcept;
   // As OTP's exit/2. kKill cannot be trapped.
   void exit(Pid target, ExitReason reason) noexcept;
   // Answers a request, at most once; an answer that nobody awaits any more vanishes. Any process may answer.

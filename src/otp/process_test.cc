@@ -344,5 +344,46 @@ TEST(Process, ItsEndFreesFrameMailboxAndInbox) {
   EXPECT_EQ(held.use_count(), 1);
 }
 
+// ── What it knows of its links and monitors ──────────────────────────────────────────────────────────────────────────
+
+Routine wait_for_one(Self& self) {
+  co_await receive(self);
+}
+
+Routine look_at_own_links(Self& self, bool* done) {
+  EXPECT_FALSE(self.traps_exit());
+  self.trap_exit(true);
+  EXPECT_TRUE(self.traps_exit());
+  const Pid peer = self.runtime().spawn(wait_for_one);
+  const Pid gone = Pid::from_raw(99);
+  EXPECT_FALSE(self.is_linked(peer));
+  self.link(peer);
+  self.link(gone);
+  const Reference monitor = self.monitor(peer);
+  EXPECT_TRUE(self.is_linked(peer));
+  EXPECT_EQ(self.link_count(), 2u);
+  EXPECT_EQ(self.monitor_count(), 1u);
+  self.unlink(peer);
+  self.demonitor(monitor);
+  EXPECT_FALSE(self.is_linked(peer)) << "also while the other does not know yet";
+  EXPECT_EQ(self.monitor_count(), 0u);
+  self.send(self.pid(), Message::of_text("last"));
+  EXPECT_TRUE(self.drain());
+  EXPECT_EQ(self.link_count(), 0u) << "the end of who is gone has come";
+  self.drop_link_exit(peer);
+  self.drop_link_exit(gone);
+  EXPECT_EQ((co_await receive(self)).text(), "last") << "and is not heard of";
+  self.send(peer, Message::of_text("end"));
+  *done = true;
+}
+
+TEST(ProcessLinks, AProcessSeesItsOwnSide) {
+  Node node;
+  bool done = false;
+  node.runtime.spawn(look_at_own_links, &done);
+  node.runtime.run_until_idle();
+  EXPECT_TRUE(done);
+}
+
 }  // namespace
 }  // namespace rusm::otp

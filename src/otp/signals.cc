@@ -30,6 +30,32 @@ void Process::unlink(Pid to) {
   runtime_->post(to, make_signal(EnvelopeKind::kUnlink, pid(), *unlinking));
 }
 
+bool Process::is_linked(Pid peer) const noexcept {
+  const std::uint64_t* unlinking = detail_ ? detail_->links.find(peer) : nullptr;
+  return unlinking != nullptr && *unlinking == 0;
+}
+
+std::uint32_t Process::link_count() const noexcept {
+  std::uint32_t count = 0;
+  if (detail_) {
+    for (const auto& [peer, unlinking] : detail_->links) count += unlinking == 0 ? 1 : 0;
+  }
+  return count;
+}
+
+std::uint32_t Process::monitor_count() const noexcept {
+  return detail_ ? static_cast<std::uint32_t>(detail_->watching.size()) : 0;
+}
+
+void Process::drop_link_exit(Pid peer) noexcept {
+  Envelope* previous = nullptr;
+  for (Envelope* at = mailbox_head_; at != nullptr; previous = std::exchange(at, at->next)) {
+    if (at->kind != EnvelopeKind::kLinkExit || at->from != peer) continue;
+    take(previous, at).reset();
+    return;
+  }
+}
+
 Reference Process::monitor(Pid target) {
   const Reference reference = runtime_->make_reference();
   detail().watching.put(reference, target);
