@@ -6,8 +6,8 @@
 #   WIT folder defines; its C bindings are generated. It must not call the C library's files, clocks or environment:
 #   those would bring in the preview 1 adapter, which makes each start slower.
 #   Without: a command (main) on WASI preview 1, wrapped by the adapter; KEEP_CORE keeps NAME-core.wasm beside it.
-# rusm_rust_guest(NAME FOLDER dir [CORE])   a component from the cargo package in FOLDER; CORE: a core module, which is not
-#   among `guests`
+# rusm_rust_guest(NAME FOLDER dir [CORE] [INPUTS file...])   a component from the cargo package in FOLDER; CORE: a core
+#   module, which is not among `guests`; INPUTS are files outside of FOLDER that it is made from
 include_guard(GLOBAL)
 include(cmake/cargo.cmake)
 
@@ -112,7 +112,8 @@ function(rusm_cpp_guest name)
 endfunction()
 
 function(rusm_rust_guest name)
-  cmake_parse_arguments(PARSE_ARGV 1 ARG "CORE" "FOLDER" "")
+  cmake_parse_arguments(PARSE_ARGV 1 ARG "CORE" "FOLDER" "INPUTS")
+  list(TRANSFORM ARG_INPUTS PREPEND ${CMAKE_SOURCE_DIR}/)
   set(folder ${CMAKE_SOURCE_DIR}/${ARG_FOLDER})
   set(target_dir ${RUSM_GUEST_DIR}/cargo)
   string(REPLACE - _ crate ${name})
@@ -126,7 +127,7 @@ function(rusm_rust_guest name)
     COMMAND ${CMAKE_COMMAND} -E env CARGO_TARGET_DIR=${target_dir} RUSM_CARGO=${RUSM_CARGO} RUSTC=${RUSM_RUSTC}
       ${CMAKE_SOURCE_DIR}/tools/rust-wasm.sh cargo build --quiet --release --locked --manifest-path ${folder}/Cargo.toml
     COMMAND ${CMAKE_COMMAND} -E copy ${built} ${core}
-    DEPENDS ${sources} ${folder}/Cargo.toml ${folder}/Cargo.lock ${CMAKE_SOURCE_DIR}/tools/rust-wasm.sh VERBATIM)
+    DEPENDS ${sources} ${ARG_INPUTS} ${folder}/Cargo.toml ${folder}/Cargo.lock ${CMAKE_SOURCE_DIR}/tools/rust-wasm.sh VERBATIM)
   if(ARG_CORE)
     add_custom_target(guest_${crate} DEPENDS ${core})
   else()

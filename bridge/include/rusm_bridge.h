@@ -15,6 +15,9 @@
 
 #define RUSM_ENTRY_BIT_COMMAND 2
 
+// A `shutdown_ms` that waits for ever.
+#define RUSM_SHUTDOWN_INFINITY UINT64_MAX
+
 // What DNS allows, with a dot at the end; a text of a guest that is longer is not even copied.
 #define NAME_BYTES_MAX 255
 
@@ -43,6 +46,30 @@ enum rusm_status
 typedef enum rusm_status rusm_status;
 #else
 typedef uint32_t rusm_status;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+enum rusm_reason_kind
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  RUSM_REASON_KIND_NORMAL = 0,
+  RUSM_REASON_KIND_SHUTDOWN = 1,
+  RUSM_REASON_KIND_KILLED = 2,
+  RUSM_REASON_KIND_NOPROC = 3,
+  RUSM_REASON_KIND_NOCONNECTION = 4,
+  RUSM_REASON_KIND_TIMEOUT = 5,
+  RUSM_REASON_KIND_CRASHED = 6,
+  RUSM_REASON_KIND_LIMIT = 7,
+  RUSM_REASON_KIND_OTHER = 8,
+  RUSM_REASON_KIND_KILL = 9,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum rusm_reason_kind rusm_reason_kind;
+#else
+typedef uint32_t rusm_reason_kind;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -143,6 +170,26 @@ enum rusm_entry
 typedef enum rusm_entry rusm_entry;
 #else
 typedef uint32_t rusm_entry;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+enum rusm_event_kind
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  RUSM_EVENT_KIND_MESSAGE = 0,
+  RUSM_EVENT_KIND_REQUEST = 1,
+  RUSM_EVENT_KIND_DOWN = 2,
+  RUSM_EVENT_KIND_EXIT = 3,
+  RUSM_EVENT_KIND_STREAM = 4,
+  RUSM_EVENT_KIND_TIMER = 5,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum rusm_event_kind rusm_event_kind;
+#else
+typedef uint32_t rusm_event_kind;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -369,14 +416,187 @@ typedef struct rusm_process_info {
   uintptr_t name_count;
 } rusm_process_info;
 
+// A process of this or another node: what WIT calls `pid`.
+typedef struct rusm_pid {
+  uint64_t id;
+  uint32_t incarnation;
+} rusm_pid;
+#define rusm_pid_NONE (rusm_pid){ .id = 0, .incarnation = 0 }
+
+// One kind of event that is wanted. `any`: whatever its number (DOWN, TIMER) or sender (EXIT).
+typedef struct rusm_match {
+  uint32_t kind;
+  bool any;
+  uint64_t number;
+  struct rusm_pid from;
+  // How a MESSAGE or REQUEST begins.
+  struct rusm_bytes prefix;
+} rusm_match;
+
+// Why a process ended, or is to end. `kind`: a value of rusm_reason_kind; `what`: of a crash its kind, of a limit its
+// name.
+typedef struct rusm_reason {
+  uint32_t kind;
+  struct rusm_bytes what;
+  struct rusm_bytes text;
+} rusm_reason;
+#define rusm_reason_NORMAL (rusm_reason){ .kind = (uint32_t)rusm_reason_kind_NORMAL, .what = rusm_bytes_EMPTY, .text = rusm_bytes_EMPTY }
+
+// What a process receives. `kind`: a value of rusm_event_kind.
+typedef struct rusm_event {
+  uint32_t kind;
+  // EXIT: of a link.
+  bool linked;
+  // REQUEST its token, DOWN its monitor, STREAM, TIMER.
+  uint64_t number;
+  // REQUEST, DOWN, EXIT.
+  struct rusm_pid from;
+  // MESSAGE, REQUEST.
+  struct rusm_bytes bytes;
+  // DOWN, EXIT.
+  struct rusm_reason reason;
+} rusm_event;
+
+// What a guest starts. A name that is not there: nothing is registered.
+typedef struct rusm_spawn {
+  struct rusm_bytes component;
+  bool link;
+  bool monitor;
+  bool has_label;
+  struct rusm_bytes label;
+  bool has_name;
+  struct rusm_bytes name;
+  struct rusm_bytes argument;
+} rusm_spawn;
+
+// A child of a supervisor. `restart`: 0 permanent, 1 transient, 2 temporary; `shutdown_ms` 0: killed.
+typedef struct rusm_child {
+  struct rusm_bytes id;
+  struct rusm_bytes component;
+  uint32_t restart;
+  uint64_t shutdown_ms;
+  bool has_name;
+  struct rusm_bytes name;
+  struct rusm_bytes argument;
+} rusm_child;
+
+// `strategy` as in rusm_supervision.
+typedef struct rusm_supervisor {
+  uint32_t strategy;
+  const struct rusm_child *children;
+  uintptr_t child_count;
+  bool has_intensity;
+  uint32_t restarts;
+  uint64_t within_ms;
+  bool has_backoff;
+  uint64_t first_ms;
+  uint64_t max_ms;
+  double factor;
+  uint64_t quiet_ms;
+} rusm_supervisor;
+
+// What a guest may hold. UINT64_MAX: unlimited.
+typedef struct rusm_limits {
+  uint64_t memory_bytes;
+  uint64_t cpu_ns;
+  uint64_t lifetime_ns;
+  uint64_t mailbox_bytes;
+  uint64_t message_bytes;
+  uint64_t timer_bytes;
+  uint64_t chunk_bytes;
+  uint32_t mailbox_messages;
+  uint32_t timers;
+  uint32_t streams;
+  uint32_t names;
+  uint32_t monitors;
+  uint32_t children;
+  uint32_t keys;
+  uint32_t processes;
+} rusm_limits;
+
+// What a guest is told of itself. Texts are UTF-8.
+typedef struct rusm_self_info {
+  struct rusm_pid pid;
+  bool has_parent;
+  struct rusm_pid parent;
+  struct rusm_bytes component;
+  bool has_label;
+  struct rusm_bytes label;
+  const struct rusm_bytes *names;
+  uintptr_t name_count;
+  uint32_t links;
+  uint32_t monitors;
+  bool trap_exit;
+  uint32_t mailbox_depth;
+  uint64_t mailbox_bytes;
+  uint64_t cpu_ns;
+  struct rusm_limits limits;
+} rusm_self_info;
+
+// More of the embedder's functions for guests that are processes.
+typedef struct rusm_event_host {
+  // call: OK, WOULD_BLOCK, NONE when the time has passed, ERROR, TRAP. No matches: whatever comes next. The time runs
+  // from the first call on, and the matches must stay the same while it blocks.
+  uint32_t (*receive_event)(void *context,
+                            const struct rusm_match *matches,
+                            uintptr_t match_count,
+                            uint64_t timeout_ms,
+                            struct rusm_event *event);
+  // call: OK, TRAP.
+  uint32_t (*send_to)(void *context, struct rusm_pid to, const uint8_t *data, uintptr_t len);
+  // call: OK with the answer, WOULD_BLOCK, NONE with the reason why there is none, ERROR, TRAP. The bytes are taken
+  // over by the first call.
+  uint32_t (*call)(void *context,
+                   struct rusm_pid to,
+                   const uint8_t *data,
+                   uintptr_t len,
+                   uint64_t timeout_ms,
+                   struct rusm_bytes *answer,
+                   struct rusm_reason *reason,
+                   bool *timed_out);
+  // call: OK, NONE when there is no such request, TRAP.
+  uint32_t (*reply)(void *context, uint64_t token, const uint8_t *data, uintptr_t len);
+  // call: OK, ERROR, TRAP.
+  uint32_t (*watch)(void *context, struct rusm_pid target, uint64_t *monitor);
+  // call: OK, NONE.
+  uint32_t (*demonitor)(void *context, uint64_t monitor);
+  // call: OK, ERROR, TRAP.
+  uint32_t (*link)(void *context, struct rusm_pid target);
+  void (*unlink)(void *context, struct rusm_pid target);
+  // What it was.
+  bool (*trap_exit)(void *context, bool on);
+  // call: TRAP.
+  uint32_t (*exit)(void *context, const struct rusm_reason *reason);
+  // call: OK, ERROR, TRAP when it is the guest itself that ends.
+  uint32_t (*send_exit)(void *context, struct rusm_pid target, const struct rusm_reason *reason);
+  // call: OK, TRAP.
+  uint32_t (*start_timer)(void *context, uint64_t delay_ms, uint64_t *timer);
+  // call: OK, TRAP.
+  uint32_t (*send_to_after)(void *context,
+                            struct rusm_pid to,
+                            uint64_t delay_ms,
+                            const uint8_t *data,
+                            uintptr_t len,
+                            uint64_t *timer);
+  // call: OK, NONE. `cancel`: and it never fires.
+  uint32_t (*timer_left)(void *context, uint64_t timer, bool cancel, uint64_t *left_ms);
+  // call: OK, ERROR, TRAP. `monitor` is 0 when none was asked for.
+  uint32_t (*spawn_with)(void *context, const struct rusm_spawn *what, uint64_t *pid, uint64_t *monitor);
+  // call: OK, ERROR, TRAP.
+  uint32_t (*supervise_with)(void *context, const struct rusm_supervisor *what, uint64_t *pid);
+  void (*self_info)(void *context, struct rusm_self_info *info);
+  // What the process was started with.
+  void (*argument)(void *context, struct rusm_bytes *argument);
+} rusm_event_host;
+
 // The embedder's functions for guests that are processes; the rules of rusm_host apply. `call` in a comment: the result
 // is a value of rusm_call.
 typedef struct rusm_actor_host {
   // The text of the ERROR or TRAP that the last function answered.
   void (*explain)(void *context, struct rusm_bytes *text);
   uint64_t (*own_pid)(void *context);
-  // call: OK, ERROR, TRAP. An empty source: the component as the node knows it.
-  uint32_t (*spawn)(void *context, struct rusm_bytes component, struct rusm_bytes source, uint64_t *pid);
+  // call: OK, ERROR, TRAP. A null source: the component as the node knows it.
+  uint32_t (*spawn)(void *context, struct rusm_bytes component, const struct rusm_bytes *source, uint64_t *pid);
   // call: OK, ERROR, TRAP.
   uint32_t (*supervise)(void *context, const struct rusm_supervision *what, uint64_t *pid);
   // call: OK, TRAP.
@@ -440,6 +660,7 @@ typedef struct rusm_actor_host {
   uint32_t (*kv_list)(void *context, struct rusm_bytes bucket, const struct rusm_bytes **keys, uintptr_t *count);
   // Writes a line to the node's log. `level`: 0 error, 1 warn, 2 info, 3 debug.
   void (*log)(void *context, uint32_t level, struct rusm_bytes text);
+  struct rusm_event_host events;
 } rusm_actor_host;
 
 // The embedder's functions. They are called on the thread that resumes or drops the instance, while it does; they must

@@ -12,9 +12,6 @@ using What = KvQuestion::What;
 GuestActor& of(void* context) noexcept {
   return static_cast<GuestBody*>(context)->actor();
 }
-std::string_view view(rusm_bytes bytes) noexcept {
-  return {reinterpret_cast<const char*>(bytes.ptr), bytes.len};
-}
 std::span<const std::byte> span(const std::uint8_t* data, std::size_t len) noexcept {
   return {reinterpret_cast<const std::byte*>(data), len};
 }
@@ -24,7 +21,8 @@ void hand_out(std::span<const std::uint64_t> pids, const std::uint64_t** first, 
 }
 std::uint32_t ask(void* context, What what, rusm_bytes bucket, rusm_bytes key, rusm_bytes value) noexcept {
   KvReply reply;
-  return of(context).kv({what, std::string(view(bucket)), std::string(view(key)), std::string(view(value))}, &reply);
+  return of(context).kv({what, std::string(text_of(bucket)), std::string(text_of(key)), std::string(text_of(value))},
+                        &reply);
 }
 
 void add_messages(rusm_actor_host& host) noexcept {
@@ -46,12 +44,14 @@ void add_messages(rusm_actor_host& host) noexcept {
     return of(c).stash(span(data, len));
   };
   host.unstash = [](void* c) noexcept { of(c).unstash(); };
-  host.log = [](void* c, std::uint32_t level, rusm_bytes text) noexcept { of(c).log(level, view(text)); };
+  host.log = [](void* c, std::uint32_t level, rusm_bytes text) noexcept { of(c).log(level, text_of(text)); };
 }
 
 void add_processes(rusm_actor_host& host) noexcept {
-  host.spawn = [](void* c, rusm_bytes component, rusm_bytes source, std::uint64_t* pid) noexcept -> std::uint32_t {
-    return of(c).spawn(view(component), view(source), pid);
+  host.spawn = [](void* c, rusm_bytes component, const rusm_bytes* source,
+                  std::uint64_t* pid) noexcept -> std::uint32_t {
+    if (source != nullptr) return of(c).spawn_from(text_of(component), text_of(*source));
+    return of(c).spawn(text_of(component), pid);
   };
   host.supervise = [](void* c, const rusm_supervision* what, std::uint64_t* pid) noexcept -> std::uint32_t {
     return of(c).supervise(*what, pid);
@@ -73,22 +73,22 @@ void add_processes(rusm_actor_host& host) noexcept {
 
 void add_names(rusm_actor_host& host) noexcept {
   host.register_name = [](void* c, rusm_bytes name) noexcept -> std::uint32_t {
-    return of(c).register_name(view(name));
+    return of(c).register_name(text_of(name));
   };
   host.unregister_name = [](void* c, rusm_bytes name) noexcept -> std::uint32_t {
-    return of(c).unregister_name(view(name));
+    return of(c).unregister_name(text_of(name));
   };
   host.whereis = [](void* c, rusm_bytes name, std::uint64_t* pid) noexcept -> std::uint32_t {
-    return of(c).whereis(view(name), pid);
+    return of(c).whereis(text_of(name), pid);
   };
-  host.set_label = [](void* c, rusm_bytes label) noexcept { of(c).set_label(view(label)); };
-  host.join = [](void* c, rusm_bytes tag) noexcept -> std::uint32_t { return of(c).join(view(tag)); };
-  host.leave = [](void* c, rusm_bytes tag) noexcept { of(c).leave(view(tag)); };
+  host.set_label = [](void* c, rusm_bytes label) noexcept { of(c).set_label(text_of(label)); };
+  host.join = [](void* c, rusm_bytes tag) noexcept -> std::uint32_t { return of(c).join(text_of(tag)); };
+  host.leave = [](void* c, rusm_bytes tag) noexcept { of(c).leave(text_of(tag)); };
   host.members = [](void* c, rusm_bytes tag, const std::uint64_t** pids, std::size_t* count) noexcept {
-    hand_out(of(c).members(view(tag)), pids, count);
+    hand_out(of(c).members(text_of(tag)), pids, count);
   };
   host.kill_tag = [](void* c, rusm_bytes tag, std::uint32_t* count) noexcept -> std::uint32_t {
-    return of(c).kill_tag(view(tag), count);
+    return of(c).kill_tag(text_of(tag), count);
   };
 }
 
@@ -111,7 +111,7 @@ void add_streams(rusm_actor_host& host) noexcept {
 
 void add_store(rusm_actor_host& host) noexcept {
   host.kv_get = [](void* c, rusm_bytes bucket, rusm_bytes key, rusm_bytes* value) noexcept -> std::uint32_t {
-    return of(c).kv_get(view(bucket), view(key), value);
+    return of(c).kv_get(text_of(bucket), text_of(key), value);
   };
   host.kv_set = [](void* c, rusm_bytes bucket, rusm_bytes key, rusm_bytes value) noexcept -> std::uint32_t {
     const std::uint32_t call = ask(c, What::kSet, bucket, key, value);
@@ -125,7 +125,7 @@ void add_store(rusm_actor_host& host) noexcept {
   };
   host.kv_list = [](void* c, rusm_bytes bucket, const rusm_bytes** keys, std::size_t* count) noexcept -> std::uint32_t {
     std::span<const rusm_bytes> found;
-    const std::uint32_t call = of(c).kv_list(view(bucket), &found);
+    const std::uint32_t call = of(c).kv_list(text_of(bucket), &found);
     *keys = found.data();
     *count = found.size();
     return call;
@@ -141,6 +141,7 @@ rusm_actor_host actor_host() noexcept {
   add_names(host);
   add_streams(host);
   add_store(host);
+  host.events = event_host();
   return host;
 }
 

@@ -19,6 +19,12 @@ inline rusm_bytes to_bytes(std::string_view text) noexcept {
 inline rusm_bytes to_bytes(std::span<const std::byte> bytes) noexcept {
   return {reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()};
 }
+inline std::string_view text_of(rusm_bytes bytes) noexcept {
+  return {reinterpret_cast<const char*>(bytes.ptr), bytes.len};
+}
+inline std::span<const std::byte> span_of(rusm_bytes bytes) noexcept {
+  return {reinterpret_cast<const std::byte*>(bytes.ptr), bytes.len};
+}
 
 // Bytes that the bridge made. Threads: one owner.
 class Buffer {

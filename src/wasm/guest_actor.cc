@@ -12,26 +12,30 @@
 namespace rusm::wasm {
 namespace {
 
-// Longer than any node lives, and far from where a sum of times would overflow.
-constexpr std::uint64_t kDelayMsMax = 10ull * 365 * 24 * 3600 * 1000;
-constexpr std::size_t kLabelBytesMax = 255;
-
-Nanoseconds from_ms(std::uint64_t ms) {
-  return static_cast<Nanoseconds>(std::min(ms, kDelayMsMax)) * kMillisecond;
+// With its memory, which an assignment would keep.
+template <class T>
+void give_up(T& container) noexcept {
+  T().swap(container);
 }
 
-rusm_bytes shown(std::span<const std::byte> bytes) {
-  return to_bytes(bytes);
-}
+}  // namespace
 
-// At most `bytes_max`, and no broken character at the end.
-std::string_view cut(std::string_view text, std::size_t bytes_max) {
+std::string_view cut(std::string_view text, std::size_t bytes_max) noexcept {
   if (text.size() <= bytes_max) return text;
   while (bytes_max > 0 && (static_cast<unsigned char>(text[bytes_max]) & 0xc0) == 0x80) --bytes_max;
   return text.substr(0, bytes_max);
 }
 
-}  // namespace
+GuestActor::GuestActor(Program& program, otp::Runtime& runtime, const GuestServices& services, FamilyPlace place,
+                       GuestStart start)
+    : program_(program), runtime_(runtime), services_(services), place_(std::move(place)) {
+  if (!start.argument.empty()) more().argument = std::move(start.argument);
+  if (!start.name.empty()) more().names.insert(std::move(start.name));
+}
+
+GuestActor::~GuestActor() {
+  if (more_ && more_->call && !more_->call->done) self_->abandon(*more_->call);
+}
 
 GuestActor::More& GuestActor::more() {
   if (!more_) more_ = std::make_unique<More>();
@@ -53,6 +57,31 @@ std::optional<otp::ExitReason> GuestActor::take_end() noexcept {
   return more_ ? std::exchange(more_->end, std::nullopt) : std::nullopt;
 }
 
+// The guest is suspended: what earlier calls gave it has long been copied.
+void GuestActor::drop_handed_out() noexcept {
+  More& more = *more_;
+  give_up(more.pids);
+  give_up(more.texts);
+  give_up(more.strings);
+  give_up(more.reply.value);
+  give_up(more.reply.keys);
+  more.answer.reset();
+  if (!current_ && !kept_) {
+    give_up(more.rendered);
+    shown_ = {};
+  }
+  more.handed_out = false;
+}
+
+std::size_t GuestActor::held_bytes() const noexcept {
+  if (!more_) return 0;
+  std::size_t bytes = more_->rendered.capacity() + more_->pids.capacity() * sizeof(std::uint64_t);
+  bytes += (more_->texts.capacity() * sizeof(rusm_bytes)) + (more_->strings.capacity() * sizeof(std::string));
+  if (more_->reply.value.capacity() > std::string().capacity()) bytes += more_->reply.value.capacity();
+  bytes += more_->reply.keys.capacity() * sizeof(std::string);
+  return bytes + (more_->answer ? more_->answer->envelope().size() : 0);
+}
+
 // ── Messages ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 rusm_call GuestActor::send(otp::Pid to, std::span<const std::byte> bytes) noexcept {
@@ -66,22 +95,24 @@ rusm_call GuestActor::send(otp::Pid to, std::span<const std::byte> bytes) noexce
 
 void GuestActor::render(std::span<const std::byte> bytes) {
   more().rendered.assign(bytes.begin(), bytes.end());
-  shown_ = shown(more_->rendered);
+  more_->handed_out = true;
+  shown_ = to_bytes(more_->rendered);
 }
 
 // Makes `message` the one that the guest sees; false when it is nothing for it.
 bool GuestActor::show(otp::Message message) {
   if (message.is_bytes()) [[likely]] {
-    shown_ = shown(message.bytes());
-  } else if (message.is_down()) {
-    if (more_) more_->monitors.erase(message.reference());
-    const std::string text =
-        fmt::format(R"({{"__down":"{}","reason":"{}"}})", message.from().raw(), name_of(message.reason().kind()));
+    shown_ = to_bytes(message.bytes());
+  } else if (message.is_down() || message.is_exit()) {
+    note_received(message);
+    const std::string text = fmt::format(R"({{"{}":"{}","reason":"{}"}})", message.is_down() ? "__down" : "__exit",
+                                         message.from().raw(), name_of(message.reason().kind()));
     render(std::as_bytes(std::span(text)));
   } else if (auto* reader = message.get_if<otp::StreamReader>()) {
     streams().arrived(std::move(*reader));
     return false;
   } else {
+    note_received(message);
     const std::optional<std::vector<std::byte>> bytes = message.encoded();
     if (!bytes) return false;
     render(*bytes);
@@ -104,6 +135,11 @@ rusm_call GuestActor::receive(std::uint64_t timeout_ms, rusm_bytes* message) noe
     *message = shown_;
     return RUSM_CALL_OK;
   }
+  return wait_for_message(timeout_ms);
+}
+
+// The mailbox has nothing for a receive.
+rusm_call GuestActor::wait_for_message(std::uint64_t timeout_ms) noexcept {
   if (timeout_ms == RUSM_NO_TIMEOUT || self_->exit_pending()) return block(otp::Step::kWait);
   const Nanoseconds now = runtime_.clock().now();
   if (!blocked_) deadline_ = deadline_after(now, from_ms(timeout_ms));
@@ -138,45 +174,6 @@ rusm_call GuestActor::stash(std::span<const std::byte> bytes) noexcept {
   return RUSM_CALL_OK;
 }
 
-// ── Timers ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-void GuestActor::forget_fired_timers() {
-  boost::unordered::erase_if(more_->timers, [&](const auto& entry) {
-    if (runtime_.is_armed(otp::TimerId{entry.first})) return false;
-    more_->timer_bytes -= entry.second;
-    return true;
-  });
-}
-
-rusm_call GuestActor::send_after(otp::Pid to, std::uint64_t delay_ms, std::span<const std::byte> bytes,
-                                 std::uint64_t* timer) noexcept {
-  More& more = this->more();
-  const auto is_full = [&] {
-    return more.timers.size() >= limits().timers_max || more.timer_bytes + bytes.size() > limits().timer_bytes_max;
-  };
-  if (is_full()) forget_fired_timers();
-  if (is_full()) {
-    return limit("timers",
-                 fmt::format("{} timers with {} bytes are waiting; {} with {} bytes are allowed", more.timers.size(),
-                             more.timer_bytes + bytes.size(), limits().timers_max, limits().timer_bytes_max));
-  }
-  const otp::TimerId id = self_->send_after(from_ms(delay_ms), to, otp::Message::of_bytes(bytes));
-  if (!id) return limit("timers", "the node has no timer left");
-  more.timers.emplace(id.raw, bytes.size());
-  more.timer_bytes += bytes.size();
-  *timer = id.raw;
-  return RUSM_CALL_OK;
-}
-
-rusm_call GuestActor::cancel_timer(std::uint64_t timer) noexcept {
-  if (!more_) return RUSM_CALL_NONE;
-  const auto found = more_->timers.find(timer);
-  if (found == more_->timers.end()) return RUSM_CALL_NONE;
-  more_->timer_bytes -= found->second;
-  more_->timers.erase(found);
-  return self_->cancel(otp::TimerId{timer}) ? RUSM_CALL_OK : RUSM_CALL_NONE;
-}
-
 // ── Other processes ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 rusm_call GuestActor::monitor_refused() {
@@ -192,15 +189,13 @@ rusm_call GuestActor::monitor_refused() {
 
 rusm_call GuestActor::monitor(otp::Pid target) noexcept {
   if (!rights().spawn && !rights().process_control) return monitor_refused();
-  if (more().monitors.size() >= limits().monitors_max) {
-    return limit("monitors", fmt::format("{} processes are monitored, and no more are allowed", limits().monitors_max));
-  }
-  more_->monitors.insert(self_->monitor(target));
-  return RUSM_CALL_OK;
+  std::uint64_t reference = 0;
+  return watch(target, &reference);
 }
 
 std::span<const std::uint64_t> GuestActor::processes() noexcept {
   std::vector<std::uint64_t>& pids = more().pids;
+  more_->handed_out = true;
   pids.clear();
   if (!rights().process_control) {
     pids.push_back(own_pid());
@@ -218,6 +213,7 @@ void GuestActor::forget_lost_names() {
 // A process's own names are known without a look at all names of the node.
 std::span<const rusm_bytes> GuestActor::show_names(otp::Pid target) {
   More& more = this->more();
+  more.handed_out = true;
   more.strings.clear();
   more.texts.clear();
   if (is_self(target)) {
@@ -239,10 +235,10 @@ rusm_call GuestActor::info(otp::Pid target, rusm_process_info* info) noexcept {
   const std::span<const rusm_bytes> names = show_names(target);
   more_->label = known->label;
   *info = {.pid = target.raw(),
-           .links = 0,
+           .links = is_self(target) ? self_->link_count() : 0,
            .monitors = is_self(target) ? static_cast<std::uint32_t>(more_->monitors.size()) : 0,
            .mailbox_depth = known->mailbox_length,
-           .trap_exit = false,
+           .trap_exit = is_self(target) && self_->traps_exit(),
            .has_label = !known->label.empty(),
            .label = to_bytes(more_->label),
            .names = names.data(),
@@ -264,17 +260,25 @@ rusm_call GuestActor::kill(otp::Pid target) noexcept {
 
 // ── Names and tags ───────────────────────────────────────────────────────────────────────────────────────────────────
 
+bool GuestActor::is_reserved(std::string_view name) const noexcept {
+  return services_.reserved_names != nullptr && services_.reserved_names->contains(name);
+}
+
+// For one more name or tag.
+bool GuestActor::has_name_room() {
+  const auto is_full = [&] { return more().names.size() + more_->tags >= limits().names_max; };
+  if (is_full()) forget_lost_names();
+  return !is_full();
+}
+
 rusm_call GuestActor::register_name(std::string_view name) noexcept {
-  More& more = this->more();
-  if (services_.reserved_names != nullptr && services_.reserved_names->contains(name)) return RUSM_CALL_NONE;
-  if (more.names.size() + more.tags >= limits().names_max) forget_lost_names();
-  if (more.names.size() + more.tags >= limits().names_max) return RUSM_CALL_NONE;
-  if (!runtime_.register_name(name, pid_)) return RUSM_CALL_NONE;
-  more.names.emplace(name);
+  if (is_reserved(name) || !has_name_room() || !runtime_.register_name(name, pid_)) return RUSM_CALL_NONE;
+  more_->names.emplace(name);
   return RUSM_CALL_OK;
 }
 
 rusm_call GuestActor::unregister_name(std::string_view name) noexcept {
+  if (is_reserved(name)) return RUSM_CALL_NONE;
   if (!rights().process_control && runtime_.whereis(name) != pid_) return RUSM_CALL_NONE;
   if (more_) {
     if (const auto found = more_->names.find(name); found != more_->names.end()) more_->names.erase(found);
@@ -293,14 +297,12 @@ void GuestActor::set_label(std::string_view label) noexcept {
 }
 
 rusm_call GuestActor::join(std::string_view tag) noexcept {
-  More& more = this->more();
   if (runtime_.is_member(tag, pid_)) return RUSM_CALL_OK;
-  if (more.names.size() + more.tags >= limits().names_max) forget_lost_names();
-  if (more.names.size() + more.tags >= limits().names_max) {
+  if (!has_name_room()) {
     return limit("names", fmt::format("{} names and tags are taken, and no more are allowed", limits().names_max));
   }
   // The interface has no answer for a tag that is none: it is ignored.
-  if (runtime_.join(tag, pid_)) ++more.tags;
+  if (runtime_.join(tag, pid_)) ++more_->tags;
   return RUSM_CALL_OK;
 }
 
@@ -310,6 +312,7 @@ void GuestActor::leave(std::string_view tag) noexcept {
 
 std::span<const std::uint64_t> GuestActor::members(std::string_view tag) noexcept {
   std::vector<std::uint64_t>& pids = more().pids;
+  more_->handed_out = true;
   pids.clear();
   if (const otp::Groups::Members members = runtime_.members(tag)) {
     for (const otp::Pid pid : *members) pids.push_back(pid.raw());
@@ -370,7 +373,7 @@ rusm_call GuestActor::stream_read(std::uint64_t stream, rusm_bytes* chunk) noexc
   std::span<const std::byte> bytes;
   const rusm_call call = result_of(streams().read(*self_, stream, &bytes));
   chunk_shown_ = true;
-  *chunk = shown(bytes);
+  *chunk = to_bytes(bytes);
   return call;
 }
 
@@ -393,6 +396,7 @@ rusm_call GuestActor::kv(KvQuestion question, KvReply* reply) noexcept {
 
 rusm_call GuestActor::kv_get(std::string_view bucket, std::string_view key, rusm_bytes* value) noexcept {
   const rusm_call call = kv({KvQuestion::What::kGet, std::string(bucket), std::string(key), {}}, &more().reply);
+  more_->handed_out = true;
   *value = to_bytes(more_->reply.value);
   return call;
 }
@@ -400,6 +404,7 @@ rusm_call GuestActor::kv_get(std::string_view bucket, std::string_view key, rusm
 rusm_call GuestActor::kv_list(std::string_view bucket, std::span<const rusm_bytes>* keys) noexcept {
   const rusm_call call = kv({KvQuestion::What::kList, std::string(bucket), {}, {}}, &more().reply);
   if (call != RUSM_CALL_OK && call != RUSM_CALL_NONE) return call;
+  more_->handed_out = true;
   more_->texts.clear();
   for (const std::string& key : more_->reply.keys) more_->texts.push_back(to_bytes(key));
   *keys = more_->texts;

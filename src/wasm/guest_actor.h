@@ -13,6 +13,7 @@
 
 #include <rusm_bridge.h>
 
+#include <algorithm>
 #include <boost/unordered/unordered_flat_map.hpp>
 #include <boost/unordered/unordered_flat_set.hpp>
 #include <memory>
@@ -31,16 +32,28 @@
 #include "wasm/log_allowance.h"
 #include "wasm/program.h"
 
+namespace rusm::otp {
+struct ChildSpec;
+struct SupervisorSpec;
+}  // namespace rusm::otp
+
 namespace rusm::wasm {
+
+// What a process is given by whoever starts it. Threads: a value.
+struct GuestStart {
+  std::vector<std::byte> argument = {};
+  std::string name = {};  // that it is registered under
+};
 
 // Threads: as the body that it is part of.
 class GuestActor {
  public:
   // `place`: in the family of whoever started it, or as a founder of its program's.
-  GuestActor(Program& program, otp::Runtime& runtime, const GuestServices& services, FamilyPlace place)
-      : program_(program), runtime_(runtime), services_(services), place_(std::move(place)) {}
+  GuestActor(Program& program, otp::Runtime& runtime, const GuestServices& services, FamilyPlace place,
+             GuestStart start);
   GuestActor(const GuestActor&) = delete;
   GuestActor& operator=(const GuestActor&) = delete;
+  ~GuestActor();
 
   // Around each resume of the guest.
   void enter(otp::Process& self) noexcept {
@@ -52,14 +65,21 @@ class GuestActor {
   otp::Step waits() const noexcept { return waits_; }
   // Why a call ended the guest, if one did.
   std::optional<otp::ExitReason> take_end() noexcept;
+  // Whether that is what the guest wanted, in its own words.
+  bool ended_itself() const noexcept { return more_ && more_->ended_itself; }
+  // What is kept of answers that were handed to the guest. For tests; from the thread that runs it.
+  std::size_t held_bytes() const noexcept;
   // How many of so many bytes may go to the log now; says so, but not often, when they are not all.
   std::size_t may_log(std::size_t bytes) noexcept;
 
   // ── The functions of rusm_actor_host ──
   std::string_view explain() const noexcept { return more_ ? std::string_view(more_->text) : std::string_view(); }
   std::uint64_t own_pid() const noexcept { return pid_.raw(); }
-  rusm_call spawn(std::string_view component, std::string_view source, std::uint64_t* pid) noexcept;
+  rusm_call spawn(std::string_view component, std::uint64_t* pid) noexcept;
+  rusm_call spawn_from(std::string_view component, std::string_view source) noexcept;
   rusm_call supervise(const rusm_supervision& what, std::uint64_t* pid) noexcept;
+  rusm_call spawn_with(const rusm_spawn& what, std::uint64_t* pid, std::uint64_t* monitor) noexcept;
+  rusm_call supervise_with(const rusm_supervisor& what, std::uint64_t* pid) noexcept;
   rusm_call monitor(otp::Pid target) noexcept;
   rusm_call send(otp::Pid to, std::span<const std::byte> bytes) noexcept;
   rusm_call send_after(otp::Pid to, std::uint64_t delay_ms, std::span<const std::byte> bytes,
@@ -91,15 +111,56 @@ class GuestActor {
   rusm_call kv_list(std::string_view bucket, std::span<const rusm_bytes>* keys) noexcept;
   void log(std::uint32_t level, std::string_view text) noexcept;
 
+  // ── The functions of rusm_event_host ──
+  // A process of this node, or none: others are not reached yet.
+  static otp::Pid resolve(rusm_pid pid) noexcept {
+    return pid.incarnation == 0 ? otp::Pid::from_raw(pid.id) : otp::Pid();
+  }
+  rusm_call receive_event(std::span<const rusm_match> wanted, std::uint64_t timeout_ms, rusm_event* event) noexcept;
+  rusm_call call(otp::Pid to, std::span<const std::byte> bytes, std::uint64_t timeout_ms, rusm_bytes* answer,
+                 rusm_reason* reason, bool* timed_out) noexcept;
+  rusm_call reply(std::uint64_t token, std::span<const std::byte> bytes) noexcept;
+  rusm_call watch(otp::Pid target, std::uint64_t* monitor) noexcept;
+  rusm_call demonitor(std::uint64_t monitor) noexcept;
+  rusm_call link(otp::Pid target) noexcept;
+  void unlink(otp::Pid target) noexcept;
+  bool trap_exit(bool on) noexcept;
+  rusm_call exit(const rusm_reason& reason) noexcept;
+  rusm_call send_exit(otp::Pid target, const rusm_reason& reason) noexcept;
+  rusm_call start_timer(std::uint64_t delay_ms, std::uint64_t* timer) noexcept;
+  rusm_call timer_left(std::uint64_t timer, bool cancel, std::uint64_t* left_ms) noexcept;
+  // All but the CPU time.
+  void self_info(rusm_self_info* info) noexcept;
+  std::span<const std::byte> argument() const noexcept;
+
  private:
+  struct GuestTimer {
+    otp::TimerId id;
+    std::size_t bytes;      // of its message
+    Nanoseconds deadline;   // by the clock
+    bool is_event = false;  // it is there until its event was received
+  };
   // What most guests never need.
   struct More {
     std::string text;  // of the last refusal
     std::optional<otp::ExitReason> end;
     std::vector<std::byte> rendered;  // the message that is shown, where it has no bytes of its own
-    boost::unordered_flat_set<otp::Reference> monitors;
-    boost::unordered_flat_map<std::uint64_t, std::size_t> timers;  // the bytes of their messages
+    bool ended_itself = false;
+    boost::unordered_flat_set<otp::Reference> monitors;                                 // whose DOWN was not received
+    boost::unordered_flat_set<otp::Pid, std::hash<otp::Pid>> links;                     // of its own making, the same
+    boost::unordered_flat_map<otp::Pid, std::uint32_t, std::hash<otp::Pid>> signalled;  // how often, without a right
+    std::uint32_t signals = 0;                                                          // of signalled
+    boost::unordered_flat_map<std::uint64_t, GuestTimer> timers;
     std::uint64_t timer_bytes = 0;
+    std::uint64_t last_timer = 0;
+    boost::unordered_flat_map<std::uint64_t, otp::ReplyTo> requests;  // by their tokens
+    std::uint64_t last_token = 0;
+    std::uint64_t oldest_token = 1;
+    std::unique_ptr<otp::PendingCall> call;
+    Nanoseconds call_ends_at = kNever;
+    std::optional<otp::Message> answer;
+    otp::ExitReason failure;
+    std::vector<std::byte> argument;
     std::set<std::string, std::less<>> names;
     std::uint32_t tags = 0;
     std::unique_ptr<GuestStreams> streams;
@@ -112,6 +173,7 @@ class GuestActor {
     std::vector<std::string> strings;
     std::string label;
     KvReply reply;
+    bool handed_out = false;  // there may be much in what follows `pids`, or in `answer`
   };
 
   More& more();
@@ -127,19 +189,48 @@ class GuestActor {
   }
   rusm_call block(otp::Step step) noexcept {
     waits_ = step;
+    if (more_ && more_->handed_out) drop_handed_out();
     return RUSM_CALL_WOULD_BLOCK;
   }
+  void drop_handed_out() noexcept;
   rusm_call result_of(GuestStreams::Outcome outcome);
 
   bool show(otp::Message message);
   void render(std::span<const std::byte> bytes);
+  rusm_call wait_for_message(std::uint64_t timeout_ms) noexcept;
+  bool has_name_room();
+  bool is_reserved(std::string_view name) const noexcept;
   void forget_fired_timers();
   void forget_lost_names();
   std::span<const rusm_bytes> show_names(otp::Pid target);
   rusm_call monitor_refused();
 
+  // guest_events.cc
+  void note_received(const otp::Message& message) noexcept;
+  bool show_event(otp::Message message, rusm_event* event);
+  bool show_rare_event(otp::Message& message, rusm_event* event);
+  std::uint64_t take_token(otp::ReplyTo to);
+  rusm_call receive_matching(std::span<const rusm_match> wanted, std::uint64_t timeout_ms, rusm_event* event);
+  rusm_call start_call(otp::Pid to, std::span<const std::byte> bytes, std::uint64_t timeout_ms);
+  rusm_call end_call(rusm_bytes* answer, rusm_reason* reason);
+  rusm_call add_timer(GuestTimer timer, std::uint64_t number, std::uint64_t* result);
+  bool has_timer_room(std::size_t bytes);
+  void drop_timer_event(std::uint64_t number) noexcept;
+
+  // guest_signals.cc
+  bool is_descendant(otp::Pid target) const noexcept;
+  bool may_end(otp::Pid target) const noexcept;
+  bool has_monitor_room();
+  void forget_ended_links();
+  rusm_call monitors_are_full();
+  bool has_signal_room(otp::Pid target);
+
   // guest_spawn.cc
   Result<std::shared_ptr<otp::BodyMaker>> check_spawn(std::string_view component);
+  Result<> check_start(std::string_view component, bool has_name, std::string_view name, std::size_t argument_bytes);
+  rusm_call refuse_child(const Error& error);
+  Result<otp::ChildSpec> make_supervised(const rusm_child& child);
+  rusm_call start_supervisor(std::span<const rusm_child> children, otp::SupervisorSpec spec, std::uint64_t* pid);
 
   Program& program_;
   otp::Runtime& runtime_;
@@ -148,16 +239,31 @@ class GuestActor {
   otp::Process* self_ = nullptr;  // while the guest runs
   otp::Pid pid_;
   otp::Step waits_ = otp::Step::kWaitSignals;
-  bool blocked_ = false;      // the last receive would have blocked
-  bool kept_ = false;         // what is shown is received again
-  bool chunk_shown_ = false;  // the last thing shown was a chunk of a stream
-  Nanoseconds deadline_ = 0;  // of a receive that blocked
-  otp::EnvelopePtr current_;  // the message that was received last
-  rusm_bytes shown_{};        // as the guest saw it
+  bool blocked_ = false;                // the last receive would have blocked
+  bool kept_ = false;                   // what is shown is received again
+  bool chunk_shown_ = false;            // the last thing shown was a chunk of a stream
+  otp::Envelope* looked_at_ = nullptr;  // the last one in the mailbox, while a receive of some events waits
+  Nanoseconds deadline_ = 0;            // of a receive that blocked
+  otp::EnvelopePtr current_;            // the message that was received last
+  rusm_bytes shown_{};                  // as the guest saw it
   std::unique_ptr<More> more_;
 };
 
-// The table for the bridge. Its contexts are GuestBody's.
+// Milliseconds of a guest, at most ten years: far from where a sum of times would overflow.
+inline Nanoseconds from_ms(std::uint64_t ms) noexcept {
+  return static_cast<Nanoseconds>(std::min(ms, std::uint64_t{10} * 365 * 24 * 3600 * 1000)) * kMillisecond;
+}
+
+inline constexpr std::size_t kLabelBytesMax = 255;
+// At most `bytes_max` of a text, and no broken character at the end.
+std::string_view cut(std::string_view text, std::size_t bytes_max) noexcept;
+
+// An exit reason for the bridge, valid as long as `reason`; and one of a guest's, its texts cut.
+rusm_reason to_reason(const otp::ExitReason& reason) noexcept;
+otp::ExitReason from_reason(const rusm_reason& reason);
+
+// The tables for the bridge. Their contexts are GuestBody's.
 rusm_actor_host actor_host() noexcept;
+rusm_event_host event_host() noexcept;
 
 }  // namespace rusm::wasm

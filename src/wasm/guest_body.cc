@@ -29,9 +29,6 @@ bool is_own_header(std::string_view name) {
          (name.size() >= kParamPrefix.size() && http::equal_names(name.substr(0, kParamPrefix.size()), kParamPrefix));
 }
 
-std::string_view text_of(rusm_bytes bytes) {
-  return {reinterpret_cast<const char*>(bytes.ptr), bytes.len};
-}
 std::string text_of(const rusm_buffer& buffer) {
   return {reinterpret_cast<const char*>(buffer.ptr), buffer.len};
 }
@@ -43,10 +40,10 @@ void wake(void* runtime, std::uint64_t pid) {
 }  // namespace
 
 GuestBody::GuestBody(Program& program, otp::Runtime& runtime, const GuestServices& services, FamilyPlace place,
-                     Ref<http::Exchange> exchange, Ref<CommandStatus> status)
+                     GuestStart start, Ref<http::Exchange> exchange, Ref<CommandStatus> status)
     : program_(program),
       runtime_(runtime),
-      actor_(program, runtime, services, std::move(place)),
+      actor_(program, runtime, services, std::move(place), std::move(start)),
       instance_(rusm_instance_new(program.raw(), program.grants(), this)),
       status_(std::move(status)) {
   if (exchange) {
@@ -153,7 +150,7 @@ otp::Step GuestBody::end(otp::Process& self) noexcept {
     if (exit.kind != RUSM_EXIT_KIND_NORMAL) {
       const bool by_call = ended && exit.kind == RUSM_EXIT_KIND_HOST_ERROR;
       otp::ExitReason reason = by_call ? std::move(*ended) : reason_of(exit);
-      program_.engine().limits().count(reason);
+      if (!actor_.ended_itself()) program_.engine().limits().count(reason);
       self.set_exit_reason(std::move(reason));
     }
     if (status_ && (exit.kind == RUSM_EXIT_KIND_NORMAL || exit.kind == RUSM_EXIT_KIND_EXIT_CODE)) {

@@ -41,6 +41,7 @@ class CommandStatus final : public otp::Attachment {
 //   returned, exit code 0                          normal
 //   another exit code                              other("exited with code 3")
 //   killed itself                                  killed
+//   said why (`exit` of rusm:runtime@0.2.0)        what it said
 //   trap                                           crashed("trap"), with a backtrace
 //   its stack is full                              crashed("stack")
 //   host function failed or panicked               crashed("host")
@@ -55,13 +56,15 @@ class GuestBody final : public otp::Body {
  public:
   // Takes over one admission: `program->slots_needed()` slots, given back when the body is destroyed. `program`
   // and `services` outlive it. `place`: in the family of the guest that started it, if one did.
-  GuestBody(Program& program, otp::Runtime& runtime, const GuestServices& services, FamilyPlace place,
+  GuestBody(Program& program, otp::Runtime& runtime, const GuestServices& services, FamilyPlace place, GuestStart start,
             Ref<http::Exchange> exchange, Ref<CommandStatus> status);
 
   otp::Step resume(otp::Process& self, otp::Budget budget) noexcept override;
 
   // What it is as a process among processes.
   GuestActor& actor() noexcept { return actor_; }
+  // While it runs, up to now.
+  Nanoseconds cpu_used() const noexcept;
 
   // The functions that the engine calls with a GuestBody as their context.
   static rusm_host host() noexcept;
@@ -88,8 +91,6 @@ class GuestBody final : public otp::Body {
   void settle_exchange() noexcept;
   void dump_core() noexcept;
   otp::ExitReason reason_of(const rusm_exit& exit) noexcept;
-  // While it runs, up to now.
-  Nanoseconds cpu_used() const noexcept;
   bool is_time_over() const noexcept;
 
   static GuestBody& of(void* context) noexcept { return *static_cast<GuestBody*>(context); }

@@ -10,7 +10,8 @@
 namespace rusm::wasm {
 
 Result<otp::BodyPtr> GuestMaker::make(otp::StartArgument argument) noexcept {
-  return make_in(FamilyPlace::founder(family_), std::move(argument));
+  return make_in(FamilyPlace::founder(family_),
+                 {.argument = {argument.bytes.begin(), argument.bytes.end()}, .name = {}}, std::move(argument));
 }
 
 // No more than half of the engine's slots, so that others always find some.
@@ -19,7 +20,7 @@ Ref<Family> GuestMaker::make_family(const Program& program) {
                           std::max(program.engine().slots().total() / 2, 1u));
 }
 
-Result<otp::BodyPtr> GuestMaker::make_in(FamilyPlace place, otp::StartArgument argument) noexcept {
+Result<otp::BodyPtr> GuestMaker::make_in(FamilyPlace place, GuestStart start, otp::StartArgument argument) noexcept {
   Program& program = *program_;
   Ref<http::Exchange> exchange;
   Ref<CommandStatus> status;
@@ -39,8 +40,8 @@ Result<otp::BodyPtr> GuestMaker::make_in(FamilyPlace place, otp::StartArgument a
   if (!program.engine().slots().take(program.slots_needed(), runtime_.current_worker())) {
     return fail(ErrorCode::kLimit, program.name(), "all of the engine's slots are taken");
   }
-  return otp::BodyPtr(
-      new GuestBody(program, runtime_, services_, std::move(place), std::move(exchange), std::move(status)));
+  return otp::BodyPtr(new GuestBody(program, runtime_, services_, std::move(place), std::move(start),
+                                    std::move(exchange), std::move(status)));
 }
 
 void GuestMaker::limit(otp::SpawnOptions& options) const noexcept {

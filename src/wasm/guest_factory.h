@@ -7,6 +7,7 @@
 
 #include "otp/body.h"
 #include "wasm/family.h"
+#include "wasm/guest_actor.h"
 #include "wasm/guest_services.h"
 #include "wasm/program.h"
 
@@ -29,12 +30,14 @@ class GuestMaker final : public otp::BodyMaker {
   Result<otp::BodyPtr> make(otp::StartArgument argument) noexcept override;
   void limit(otp::SpawnOptions& options) const noexcept override;
   // The same as make() for a guest that another guest starts, whose family has a place for it.
-  Result<otp::BodyPtr> make_child(FamilyPlace place) noexcept { return make_in(std::move(place), {}); }
+  Result<otp::BodyPtr> make_child(FamilyPlace place, GuestStart start) noexcept {
+    return make_in(std::move(place), std::move(start), {});
+  }
   const Program& program() const noexcept { return *program_; }
 
  private:
   static Ref<Family> make_family(const Program& program);
-  Result<otp::BodyPtr> make_in(FamilyPlace place, otp::StartArgument argument) noexcept;
+  Result<otp::BodyPtr> make_in(FamilyPlace place, GuestStart start, otp::StartArgument argument) noexcept;
 
   const std::shared_ptr<Program> program_;
   otp::Runtime& runtime_;

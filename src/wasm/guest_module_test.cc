@@ -164,6 +164,20 @@ TEST(GuestModuleTest, TheNameOfAResidentIsNobodysToTake) {
   EXPECT_TRUE(reason.is_normal()) << reason.to_string() << reason.backtrace();
 }
 
+TEST(GuestModuleTest, NobodyFreesTheNameOfAResident) {
+  ActorNode node;
+  node.factory.reserve_name("things");
+  ASSERT_TRUE(node.runtime.register_name("things", node.control).has_value());
+  Capabilities control;
+  control.actor.process_control = true;
+  const otp::ExitReason reason = run(node, R"((func $run
+    (call $check (i32.eqz (call $unregister (i32.const 80) (i32.const 6))))
+    (call $check (call $unregister (i32.const 64) (i32.const 7)))))",
+                                     control);
+  EXPECT_TRUE(reason.is_normal()) << reason.to_string() << reason.backtrace();
+  EXPECT_EQ(node.runtime.whereis("things"), node.control);
+}
+
 constexpr std::string_view kStore = R"((func $run
   (call $check (i32.eq (call $kv_get (i32.const 80) (i32.const 6) (i32.const 64) (i32.const 7) (i32.const 200)
     (i32.const 100)) (i32.const -1)))
@@ -184,6 +198,36 @@ TEST(GuestModuleTest, TheStore) {
   storage.actor.storage = true;
   const otp::ExitReason reason = run(node, kStore, storage);
   EXPECT_TRUE(reason.is_normal()) << reason.to_string() << reason.backtrace();
+}
+
+TEST(GuestModuleTest, AnAnswerOfTheStoreIsNotHeldWhileAGuestWaits) {
+  const auto engine = open_engine();
+  kv::MemoryKvStore store;
+  ASSERT_TRUE(store.set("things", "control", std::string(1 << 20, 'x')).has_value());
+  Capabilities storage;
+  storage.actor.storage = true;
+  const Result<std::shared_ptr<Program>> program = Program::from_bytes(
+      *engine, nullptr, bytes_of(module(R"((func $run
+        (call $check (i32.eq (call $kv_get (i32.const 80) (i32.const 6) (i32.const 64) (i32.const 7) (i32.const 200)
+          (i32.const 8)) (i32.const 0x100000)))
+        (call $check (i32.eq (call $kv_list (i32.const 80) (i32.const 6) (i32.const 200) (i32.const 100)) (i32.const 11)))
+        (call $set_label (i32.const 80) (i32.const 6))
+        (drop (call $receive (i32.const 200) (i32.const 0)))))")),
+      "test", {.name = "guest", .entry = Entry::kExport, .function = "run", .capabilities = storage});
+  ASSERT_TRUE(program.has_value()) << program.error().to_string();
+  SystemClock clock;
+  SeededEntropy entropy(1);
+  otp::QuietReactorFactory reactors;
+  // One thread: what a guest that waits holds can be looked at.
+  otp::Runtime runtime({.deterministic_seed = 1}, {.clock = clock, .entropy = entropy, .reactors = reactors});
+  GuestMaker maker(*program, runtime, {.store = &store});
+  Result<otp::BodyPtr> body = maker.make({});
+  ASSERT_TRUE(body.has_value()) << body.error().to_string();
+  const GuestActor& actor = static_cast<GuestBody&>(**body).actor();
+  const otp::Pid pid = runtime.spawn_body(std::move(*body));
+  runtime.run_until_idle();
+  ASSERT_EQ(runtime.info(pid).value().label, "things") << "it has its answers, and waits";
+  EXPECT_EQ(actor.held_bytes(), 0u);
 }
 
 TEST(GuestModuleTest, WhatIsRefusedHasAText) {

@@ -82,12 +82,17 @@ GuestStreams::Outcome GuestStreams::accept(otp::Process& self, std::uint64_t* st
     if (arrived_.empty() && !take_arrived(self)) return Outcome::kWaitForMessage;
     otp::StreamReader reader = std::move(arrived_.front());
     arrived_.pop_front();
-    if (!has_room()) continue;  // its writer sees that nobody reads
+    if (!take_in(std::move(reader), stream)) continue;
     looked_at_ = nullptr;
-    *stream = next_++;
-    in_.emplace(*stream, In{.reader = std::move(reader)});
     return Outcome::kDone;
   }
+}
+
+bool GuestStreams::take_in(otp::StreamReader reader, std::uint64_t* stream) {
+  if (!has_room()) return false;
+  *stream = next_++;
+  in_.emplace(*stream, In{.reader = std::move(reader)});
+  return true;
 }
 
 GuestStreams::Outcome GuestStreams::read(otp::Process& self, std::uint64_t stream, std::span<const std::byte>* chunk) {

@@ -33,6 +33,8 @@ class GuestStreams {
   void close(std::uint64_t stream) noexcept;
   // Messages that are no streams stay in the mailbox. A stream for which there is no room is refused.
   Outcome accept(otp::Process& self, std::uint64_t* stream);
+  // The same with one that was received; false when there is no room for it: its writer sees that nobody reads.
+  bool take_in(otp::StreamReader reader, std::uint64_t* stream);
   // The chunk is valid until the next read of that stream, or its end.
   Outcome read(otp::Process& self, std::uint64_t stream, std::span<const std::byte>* chunk);
   // The chunk that was read last is what the next read of its stream gives.

@@ -5,6 +5,7 @@ rusm_cpp_guest(cli KEEP_CORE SOURCES tests/guests/cli/cli.cc)
 rusm_cpp_guest(foreign WORLD foreign WIT tests/guests/foreign SOURCES tests/guests/foreign/foreign.cc)
 rusm_cpp_guest(plain WORLD plain WIT tests/guests/plain SOURCES tests/guests/plain/plain.cc)
 rusm_rust_guest(actors FOLDER tests/guests/actors)
+rusm_rust_guest(events FOLDER tests/guests/events INPUTS wit/runtime-0.2/runtime.wit)
 rusm_rust_guest(network FOLDER tests/guests/network)
 rusm_cpp_guest(conformance KEEP_CORE SOURCES tests/guests/conformance/conformance.cc)
 

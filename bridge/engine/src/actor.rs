@@ -22,7 +22,7 @@ pub const INTERFACES: &[&str] = &[
 ];
 pub const VERSION: &str = "0.1.0";
 
-type Future1<'a, T> = Box<dyn Future<Output = Result<(T,)>> + Send + 'a>;
+pub type Future1<'a, T> = Box<dyn Future<Output = Result<(T,)>> + Send + 'a>;
 
 #[derive(ComponentType, Lift, Clone, Copy)]
 #[component(enum)]
@@ -93,14 +93,14 @@ struct Connection {
     subprotocol: Option<String>,
 }
 
-type Cx<'a> = StoreContextMut<'a, Guest>;
+pub type Cx<'a> = StoreContextMut<'a, Guest>;
 
 #[inline]
-fn actor(store: &Cx<'_>) -> Actor {
+pub fn actor(store: &Cx<'_>) -> Actor {
     store.data().host.actor()
 }
 
-fn ended(refused: Refused) -> Error {
+pub fn ended(refused: Refused) -> Error {
     match refused {
         Refused::Trap(text) | Refused::Error(text) => Error::msg(text),
         Refused::WouldBlock => Error::msg("a call that never waits would have to"),
@@ -153,7 +153,7 @@ pub async fn waited_after<T>(mut ask: impl FnMut() -> Answer<T>) -> Answer<T> {
 
 /// Answers at once if it can; `later` makes what asks again.
 #[inline]
-fn at_once_or<'a, T: Send + 'a, R: Send + 'a, F>(
+pub fn at_once_or<'a, T: Send + 'a, R: Send + 'a, F>(
     first: Answer<T>,
     finish: impl FnOnce(Answer<T>) -> Result<R> + Send + 'a,
     later: impl FnOnce() -> F,
@@ -241,13 +241,13 @@ fn actor_interface(l: &mut LinkerInstance<'_, Guest>) -> Result<()> {
 /// Processes and names.
 fn process_interface(l: &mut LinkerInstance<'_, Guest>) -> Result<()> {
     l.func_wrap("spawn", |store: Cx<'_>, (component,): (WasmStr,)| {
-        Ok((told(actor(&store).spawn(&component.to_str(&store)?, ""))?,))
+        Ok((told(actor(&store).spawn(&component.to_str(&store)?, None))?,))
     })?;
     l.func_wrap(
         "spawn-from",
         |store: Cx<'_>, (component, source): (WasmStr, WasmStr)| {
             let (component, source) = (component.to_str(&store)?, source.to_str(&store)?);
-            Ok((told(actor(&store).spawn(&component, &source))?,))
+            Ok((told(actor(&store).spawn(&component, Some(&source)))?,))
         },
     )?;
     l.func_wrap(

@@ -7,6 +7,7 @@
 #![allow(non_camel_case_types)]
 
 use crate::abi::{Failure, rusm_bytes};
+use crate::event_host::rusm_event_host;
 use std::ffi::c_void;
 
 /// How a call of a guest came out.
@@ -59,9 +60,14 @@ pub struct rusm_actor_host {
     /// The text of the ERROR or TRAP that the last function answered.
     pub explain: Option<unsafe extern "C" fn(context: *mut c_void, text: *mut rusm_bytes)>,
     pub own_pid: Option<unsafe extern "C" fn(context: *mut c_void) -> u64>,
-    /// call: OK, ERROR, TRAP. An empty source: the component as the node knows it.
+    /// call: OK, ERROR, TRAP. A null source: the component as the node knows it.
     pub spawn: Option<
-        unsafe extern "C" fn(context: *mut c_void, component: rusm_bytes, source: rusm_bytes, pid: *mut u64) -> u32,
+        unsafe extern "C" fn(
+            context: *mut c_void,
+            component: rusm_bytes,
+            source: *const rusm_bytes,
+            pid: *mut u64,
+        ) -> u32,
     >,
     /// call: OK, ERROR, TRAP.
     pub supervise:
@@ -144,6 +150,7 @@ pub struct rusm_actor_host {
     >,
     /// Writes a line to the node's log. `level`: 0 error, 1 warn, 2 info, 3 debug.
     pub log: Option<unsafe extern "C" fn(context: *mut c_void, level: u32, text: rusm_bytes)>,
+    pub events: rusm_event_host,
 }
 
 /// A call that did not come to its end by itself.
@@ -160,8 +167,8 @@ pub type Answer<T> = Result<T, Refused>;
 /// The functions and the context of one instance.
 #[derive(Clone, Copy)]
 pub struct Actor {
-    host: &'static rusm_actor_host,
-    context: *mut c_void,
+    pub(crate) host: &'static rusm_actor_host,
+    pub(crate) context: *mut c_void,
 }
 
 // SAFETY: the embedder promises that its functions may be called from whichever thread drives the instance.
@@ -172,7 +179,7 @@ unsafe impl Sync for Actor {}
 impl rusm_actor_host {
     /// Fails when a function is missing.
     pub(crate) fn check(&self) -> Result<(), Failure> {
-        // SAFETY: a struct of nothing but nullable function pointers, read as the pointers that they are.
+        // SAFETY: structs of nothing but nullable function pointers, read as the pointers that they are.
         let functions = unsafe {
             std::slice::from_raw_parts(
                 std::ptr::from_ref(self).cast::<usize>(),
@@ -188,27 +195,28 @@ impl rusm_actor_host {
 
 /// Calls a function of the table, all of which are there since `check`.
 macro_rules! call {
-    ($self:ident.$function:ident($($argument:expr),*)) => {{
+    ($self:ident.$($function:ident).+($($argument:expr),*)) => {{
         #[cfg(test)]
         crate::actor_test::maybe_panic();
-        match $self.host.$function {
+        match $self.host.$($function).+ {
             // SAFETY: the embedder's function and its context, valid while the instance lives.
             Some(function) => unsafe { function($self.context, $($argument),*) },
             None => Default::default(),
         }
     }};
 }
+pub(crate) use call;
 
 /// # Safety
 /// `bytes` must stay valid until the guest was given them.
-unsafe fn until_the_next_call(bytes: rusm_bytes) -> &'static [u8] {
+pub(crate) unsafe fn until_the_next_call(bytes: rusm_bytes) -> &'static [u8] {
     // SAFETY: by contract.
     unsafe { bytes.as_slice() }
 }
 
 /// # Safety
 /// As above, for `count` items.
-unsafe fn items<T>(items: *const T, count: usize) -> &'static [T] {
+pub(crate) unsafe fn items<T>(items: *const T, count: usize) -> &'static [T] {
     if items.is_null() || count == 0 {
         return &[];
     }
@@ -216,7 +224,7 @@ unsafe fn items<T>(items: *const T, count: usize) -> &'static [T] {
     unsafe { std::slice::from_raw_parts(items, count) }
 }
 
-fn text_of(bytes: rusm_bytes) -> String {
+pub(crate) fn text_of(bytes: rusm_bytes) -> String {
     // SAFETY: valid until the embedder's next function is called, and copied before.
     String::from_utf8_lossy(unsafe { bytes.as_slice() }).into_owned()
 }
@@ -227,7 +235,7 @@ impl Actor {
     }
 
     #[inline]
-    fn answer(self, code: u32) -> Answer<()> {
+    pub(crate) fn answer(self, code: u32) -> Answer<()> {
         if code == rusm_call::OK as u32 {
             return Ok(());
         }
@@ -258,11 +266,17 @@ impl Actor {
         call!(self.own_pid())
     }
 
-    pub fn spawn(self, component: &str, source: &str) -> Answer<u64> {
+    /// `source`: where code comes from that is not the node's.
+    pub fn spawn(self, component: &str, source: Option<&str>) -> Answer<u64> {
         let mut pid = 0;
-        let (component, source) = (rusm_bytes::of(component.as_bytes()), rusm_bytes::of(source.as_bytes()));
-        self.answer(call!(self.spawn(component, source, &mut pid)))
-            .map(|()| pid)
+        let source = source.map(|source| rusm_bytes::of(source.as_bytes()));
+        let source = source.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        self.answer(call!(self.spawn(
+            rusm_bytes::of(component.as_bytes()),
+            source,
+            &mut pid
+        )))
+        .map(|()| pid)
     }
 
     pub fn supervise(self, strategy: u32, children: &[String], restarts_max: u32, within_ms: u32) -> Answer<u64> {

@@ -246,7 +246,7 @@ fn processes(l: &mut Linker<Guest>) -> Result<()> {
         "spawn",
         |mut caller: Cx<'_>, ptr: i32, len: i32| -> Result<i64> {
             let name = text(&mut caller, ptr, len)?;
-            match actor(&caller).spawn(&name, "") {
+            match actor(&caller).spawn(&name, None) {
                 Ok(pid) => Ok(pid as i64),
                 Err(refused) => Ok(i64::from(number(&mut caller, Err(refused))?)),
             }

@@ -126,19 +126,35 @@ fn a_panic_in_any_call_of_a_module_is_contained() -> Result<()> {
 fn a_panic_in_calls_of_a_component_is_contained() -> Result<()> {
     let engine = engine()?;
     let linker = engine.component_linker().map_err(failed)?;
-    for (interface, name, result) in [
-        ("actor", "own-pid", "(result u64)"),
-        ("actor", "unstash", ""),
-        ("streams", "stream-accept", "(result u64)"),
+    for (interface, name, params, result) in [
+        ("actor@0.1.0", "own-pid", "", "u64"),
+        ("actor@0.1.0", "unstash", "", ""),
+        ("streams@0.1.0", "stream-accept", "", "u64"),
+        ("actor@0.2.0", "demonitor", r#"(param "monitor" u64)"#, "bool"),
+        ("actor@0.2.0", "start-timer", r#"(param "delay-ms" u64)"#, "u64"),
     ] {
-        let drops = if result.is_empty() { "" } else { "drop" };
-        let core_result = if result.is_empty() { "" } else { "(result i64)" };
+        let (core_result, drops) = match result {
+            "" => ("", ""),
+            "bool" => ("(result i32)", "drop"),
+            _ => ("(result i64)", "drop"),
+        };
+        let (core_params, argument) = match params {
+            "" => ("", ""),
+            _ => ("(param i64)", "(i64.const 0)"),
+        };
+        let result = if result.is_empty() {
+            String::new()
+        } else {
+            format!("(result {result})")
+        };
         let component = wasmtime::component::Component::new(
             engine.wasmtime(),
             format!(
-                r#"(component (import "rusm:runtime/{interface}@0.1.0" (instance $i (export "{name}" (func {result}))))
+                r#"(component (import "rusm:runtime/{interface}" (instance $i
+                     (export "{name}" (func {params} {result}))))
                    (core func $f (canon lower (func $i "{name}")))
-                   (core module $m (import "" "f" (func $f {core_result})) (func (export "run") call $f {drops}))
+                   (core module $m (import "" "f" (func $f {core_params} {core_result}))
+                     (func (export "run") {argument} call $f {drops}))
                    (core instance $c (instantiate $m (with "" (instance (export "f" (func $f))))))
                    (func (export "run") (canon lift (core func $c "run"))))"#
             ),

@@ -2,7 +2,7 @@
 
 use crate::guest::Guest;
 use crate::lookup::Lookup;
-use crate::{actor, actor_module};
+use crate::{actor, actor_module, actor_v2};
 use wasmtime::component::{Component, HasData, Linker, ResourceTable};
 use wasmtime::{Engine, Module, Result};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
@@ -87,6 +87,7 @@ pub fn component_linker(engine: &Engine) -> Result<Linker<Guest>> {
     sockets::ip_name_lookup::add_to_linker::<_, Lookup>(l, Guest::lookup)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(l)?;
     actor::add_to_linker(l)?;
+    actor_v2::add_to_linker(l)?;
     Ok(linker)
 }
 
@@ -129,6 +130,7 @@ fn offered(name: &str) -> bool {
         Some((interface, version)) => {
             (INTERFACES.contains(&interface) && version.starts_with("0.2."))
                 || (actor::INTERFACES.contains(&interface) && version == actor::VERSION)
+                || (actor_v2::INTERFACES.contains(&interface) && version == actor_v2::VERSION)
         }
         None => false,
     }
@@ -153,9 +155,10 @@ fn describe(missing: &[String]) -> Option<String> {
         text.push_str(&format!(" and {} more", missing.len() - NAMED_MAX));
     }
     Some(format!(
-        "imports {text}, which this node does not offer; it offers WASI 0.2 and rusm:runtime@{} (components), \
+        "imports {text}, which this node does not offer; it offers WASI 0.2, rusm:runtime@{} and @{} (components), \
          {PREVIEW1} and {} (core modules)",
         actor::VERSION,
+        actor_v2::VERSION,
         actor_module::MODULE
     ))
 }
@@ -179,7 +182,9 @@ mod tests {
         assert!(!offered("wasi:io/streams"));
         assert!(!offered("foo:bar/baz@0.2.0"));
         assert!(offered("rusm:runtime/actor@0.1.0"));
-        assert!(!offered("rusm:runtime/actor@0.2.0"));
+        assert!(offered("rusm:runtime/actor@0.2.0"));
+        assert!(!offered("rusm:runtime/kv@0.2.0"));
+        assert!(!offered("rusm:runtime/actor@0.3.0"));
         assert!(module_offered("rusm", "send"));
         assert!(!module_offered("rusm", "fork"));
     }

@@ -4,6 +4,7 @@
 use super::{World, world};
 use rusm_bridge::abi::rusm_bytes;
 use rusm_bridge::actor_host::*;
+use rusm_bridge::event_host::*;
 use std::ffi::c_void;
 
 const OK: u32 = rusm_call::OK as u32;
@@ -28,7 +29,7 @@ unsafe extern "C" fn explain(_: Context, text: *mut rusm_bytes) {
 unsafe extern "C" fn own_pid(_: Context) -> u64 {
     OWN_PID
 }
-unsafe extern "C" fn spawn(_: Context, _: rusm_bytes, _: rusm_bytes, _: *mut u64) -> u32 {
+unsafe extern "C" fn spawn(_: Context, _: rusm_bytes, _: *const rusm_bytes, _: *mut u64) -> u32 {
     ERROR
 }
 unsafe extern "C" fn supervise(_: Context, _: *const rusm_supervision, _: *mut u64) -> u32 {
@@ -128,6 +129,91 @@ unsafe extern "C" fn log(context: Context, level: u32, text: rusm_bytes) {
     world(context).log.push((level, line));
 }
 
+unsafe extern "C" fn receive_event(
+    context: Context,
+    _: *const rusm_match,
+    _: usize,
+    timeout_ms: u64,
+    event: *mut rusm_event,
+) -> u32 {
+    unsafe { receive(context, timeout_ms, &raw mut (*event).bytes) }
+}
+unsafe extern "C" fn send_to(context: Context, to: rusm_pid, data: *const u8, len: usize) -> u32 {
+    unsafe { send(context, to.id, data, len) }
+}
+unsafe extern "C" fn call(
+    _: Context,
+    _: rusm_pid,
+    _: *const u8,
+    _: usize,
+    _: u64,
+    _: *mut rusm_bytes,
+    _: *mut rusm_reason,
+    _: *mut bool,
+) -> u32 {
+    WOULD_BLOCK
+}
+unsafe extern "C" fn watch(_: Context, _: rusm_pid, _: *mut u64) -> u32 {
+    ERROR
+}
+unsafe extern "C" fn link(_: Context, _: rusm_pid) -> u32 {
+    ERROR
+}
+unsafe extern "C" fn unlink(_: Context, _: rusm_pid) {}
+unsafe extern "C" fn trap_exit(_: Context, on: bool) -> bool {
+    !on
+}
+unsafe extern "C" fn exit(_: Context, _: *const rusm_reason) -> u32 {
+    TRAP
+}
+unsafe extern "C" fn send_exit(_: Context, _: rusm_pid, _: *const rusm_reason) -> u32 {
+    ERROR
+}
+unsafe extern "C" fn send_to_after(
+    context: Context,
+    to: rusm_pid,
+    delay_ms: u64,
+    data: *const u8,
+    len: usize,
+    timer: *mut u64,
+) -> u32 {
+    unsafe { send_after(context, to.id, delay_ms, data, len, timer) }
+}
+unsafe extern "C" fn timer_left(_: Context, _: u64, _: bool, _: *mut u64) -> u32 {
+    NONE
+}
+unsafe extern "C" fn spawn_with(_: Context, _: *const rusm_spawn, _: *mut u64, _: *mut u64) -> u32 {
+    ERROR
+}
+unsafe extern "C" fn supervise_with(_: Context, _: *const rusm_supervisor, _: *mut u64) -> u32 {
+    ERROR
+}
+unsafe extern "C" fn self_info(_: Context, _: *mut rusm_self_info) {}
+unsafe extern "C" fn argument(_: Context, _: *mut rusm_bytes) {}
+
+pub fn event_host() -> rusm_event_host {
+    rusm_event_host {
+        receive_event: Some(receive_event),
+        send_to: Some(send_to),
+        call: Some(call),
+        reply: Some(stream_write),
+        watch: Some(watch),
+        demonitor: Some(none_of),
+        link: Some(link),
+        unlink: Some(unlink),
+        trap_exit: Some(trap_exit),
+        exit: Some(exit),
+        send_exit: Some(send_exit),
+        start_timer: Some(open),
+        send_to_after: Some(send_to_after),
+        timer_left: Some(timer_left),
+        spawn_with: Some(spawn_with),
+        supervise_with: Some(supervise_with),
+        self_info: Some(self_info),
+        argument: Some(argument),
+    }
+}
+
 pub fn actor_host() -> rusm_actor_host {
     rusm_actor_host {
         explain: Some(explain),
@@ -165,5 +251,6 @@ pub fn actor_host() -> rusm_actor_host {
         kv_exists: Some(kv_key),
         kv_list: Some(kv_list),
         log: Some(log),
+        events: event_host(),
     }
 }
