@@ -43,6 +43,13 @@ std::string module(std::string_view functions) {
   (import "rusm" "kv_delete" (func $kv_delete (param i32 i32 i32 i32) (result i32)))
   (import "rusm" "kv_exists" (func $kv_exists (param i32 i32 i32 i32) (result i32)))
   (import "rusm" "kv_list" (func $kv_list (param i32 i32 i32 i32) (result i32)))
+  (import "rusm" "supervise" (func $supervise (param i32 i32 i32 i32 i32) (result i64)))
+  (import "rusm" "info" (func $info (param i64 i32 i32) (result i32)))
+  (import "rusm" "watch" (func $watch (param i64) (result i64)))
+  (import "rusm" "demonitor" (func $demonitor (param i64) (result i32)))
+  (import "rusm" "link" (func $link (param i64) (result i32)))
+  (import "rusm" "unlink" (func $unlink (param i64)))
+  (import "rusm" "trap_exit" (func $trap_exit (param i32) (result i32)))
   (memory (export "memory") 1)
   (data (i32.const 64) "control") (data (i32.const 80) "things") (data (i32.const 96) "\ff\fe\fd")
   (func $control (result i64) (call $whereis (i32.const 64) (i32.const 7)))
@@ -178,6 +185,64 @@ TEST(GuestModuleTest, NobodyFreesTheNameOfAResident) {
   EXPECT_EQ(node.runtime.whereis("things"), node.control);
 }
 
+TEST(GuestModuleTest, SupervisorsLinksAndMonitors) {
+  ActorNode node;
+  Capabilities spawner;
+  spawner.actor.spawn = true;
+  node.add("things", module(R"((func $run
+    (drop (call $receive (i32.const 200) (i32.const 100)))))"));
+  node.add("boss", module(R"((func $run (local $supervisor i64) (local $child i64) (local $monitor i64)
+    (call $check (i32.eqz (call $trap_exit (i32.const 1))))
+    (call $check (call $trap_exit (i32.const 1)))
+    (i32.store (i32.const 300) (i32.const 6)) (i64.store (i32.const 304) (i64.load (i32.const 80)))
+    (local.set $supervisor (call $supervise (i32.const 0) (i32.const 300) (i32.const 10) (i32.const 0) (i32.const 0)))
+    (call $check (i64.gt_s (local.get $supervisor) (i64.const 0)))
+    (local.set $child (call $spawn (i32.const 80) (i32.const 6)))
+    (call $check (i32.eqz (call $link (local.get $child))))
+    (local.set $monitor (call $watch (local.get $child)))
+    (call $check (i32.eq (call $info (call $own_pid) (i32.const 400) (i32.const 100)) (i32.const 32)))
+    (call $check (i64.eq (i64.load (i32.const 400)) (call $own_pid)))
+    (call $check (i32.eq (i32.load (i32.const 408)) (i32.const 2)))
+    (call $check (i32.eq (i32.load (i32.const 412)) (i32.const 1)))
+    (call $check (i32.eq (i32.load (i32.const 420)) (i32.const 3)))
+    (call $check (i32.eq (i32.load (i32.const 424)) (i32.const 4)))
+    (call $check (i32.eq (call $info (local.get $child) (i32.const 400) (i32.const 100)) (i32.const -1)))
+    (call $unlink (local.get $child))
+    (call $check (call $demonitor (local.get $monitor)))
+    (call $check (i32.eqz (call $demonitor (local.get $monitor))))
+    (call $check (i32.eqz (call $link (local.get $supervisor))))
+    (call $send (call $control) (i32.const 80) (i32.const 6))
+    (call $send (call $control) (i32.const 500) (call $receive (i32.const 500) (i32.const 100)))))"),
+           spawner);
+  const otp::Pid boss = node.begin("boss");
+  EXPECT_EQ(node.reported(1)[0], "things");
+  // The first exit that it hears of is that of its supervisor, which somebody kills.
+  for (const otp::Pid pid : node.runtime.processes()) {
+    if (node.runtime.info(pid)->label == "supervisor of boss") node.runtime.exit(pid, Kind::kKill);
+  }
+  const std::string text = node.reported(2)[1];
+  EXPECT_TRUE(text.starts_with(R"({"__exit":")") && text.ends_with(R"(","reason":"killed"})")) << text;
+  EXPECT_TRUE(node.wait(boss).is_normal());
+}
+
+TEST(GuestModuleTest, WhatAModuleMayNotHasAText) {
+  ActorNode node;
+  const otp::ExitReason reason = run(node, R"((func $run
+    (i32.store (i32.const 300) (i32.const 6)) (i64.store (i32.const 304) (i64.load (i32.const 80)))
+    (call $check (i64.eq (i64.const -2)
+      (call $supervise (i32.const 0) (i32.const 300) (i32.const 10) (i32.const 0) (i32.const 0))))
+    (call $send (call $control) (i32.const 200) (call $last_error (i32.const 200) (i32.const 1000)))
+    (call $check (i32.eq (call $link (call $control)) (i32.const -2)))
+    (call $send (call $control) (i32.const 200) (call $last_error (i32.const 200) (i32.const 1000)))
+    (call $check (i64.eq (call $watch (call $control)) (i64.const -2)))
+    (call $check (i32.eqz (call $demonitor (i64.const 1))))
+    (call $check (i32.eq (call $info (call $control) (i32.const 200) (i32.const 100)) (i32.const -1)))))");
+  EXPECT_TRUE(reason.is_normal()) << reason.to_string() << reason.backtrace();
+  const std::vector<std::string> texts = node.reported(2);
+  EXPECT_NE(texts[0].find("supervise denied"), std::string::npos) << texts[0];
+  EXPECT_NE(texts[1].find("link denied"), std::string::npos) << texts[1];
+}
+
 constexpr std::string_view kStore = R"((func $run
   (call $check (i32.eq (call $kv_get (i32.const 80) (i32.const 6) (i32.const 64) (i32.const 7) (i32.const 200)
     (i32.const 100)) (i32.const -1)))
@@ -254,6 +319,12 @@ TEST(GuestModuleTest, WhatIsNoPointerAndNoTextEndsTheGuest) {
       "(func $run (drop (call $stream_write (i64.const 1) (i32.const -1) (i32.const 1))))",
       "(func $run (drop (call $kv_set (i32.const -1) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0) "
       "(i32.const 0))))",
+      // A list whose last name is cut short, or has no whole length, or is no text.
+      "(func $run (drop (call $supervise (i32.const 0) (i32.const 64) (i32.const 11) (i32.const 0) (i32.const 0))))",
+      "(func $run (drop (call $supervise (i32.const 0) (i32.const 64) (i32.const 3) (i32.const 0) (i32.const 0))))",
+      "(func $run (i32.store (i32.const 92) (i32.const 3)) (drop (call $supervise (i32.const 0) (i32.const 92) "
+      "(i32.const 7) (i32.const 0) (i32.const 0))))",
+      "(func $run (drop (call $info (call $own_pid) (i32.const 65530) (i32.const 40))))",
       "(func $run (drop (call $whereis_tag (i32.const 64) (i32.const -1) (i32.const 0) (i32.const 0))))",
       "(func $run (drop (call $send_after (i64.const 1) (i64.const -1) (i32.const 65536) (i32.const 1))))",
       "(func $run (call $send (call $own_pid) (i32.const 0) (i32.const 9)) "

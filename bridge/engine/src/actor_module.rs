@@ -7,6 +7,7 @@
 use crate::actor::{found, waited, waited_after};
 use crate::actor_host::{Actor, Answer, RUSM_NO_TIMEOUT, Refused};
 use crate::guest::Guest;
+use crate::module_processes;
 use std::future::{Future, ready};
 use wasmtime::{Caller, Error, Extern, Linker, Memory, Result};
 
@@ -15,6 +16,8 @@ pub const MODULE: &str = "rusm";
 /// The functions that a module may import.
 pub const FUNCTIONS: &[&str] = &[
     "cancel_timer",
+    "demonitor",
+    "info",
     "is_alive",
     "kill",
     "kill_tag",
@@ -24,6 +27,7 @@ pub const FUNCTIONS: &[&str] = &[
     "kv_list",
     "kv_set",
     "last_error",
+    "link",
     "list_processes",
     "log",
     "monitor",
@@ -43,9 +47,13 @@ pub const FUNCTIONS: &[&str] = &[
     "stream_open",
     "stream_read",
     "stream_write",
+    "supervise",
+    "trap_exit",
+    "unlink",
     "unregister",
     "unregister_tag",
     "unstash",
+    "watch",
     "whereis",
     "whereis_tag",
 ];
@@ -55,11 +63,11 @@ const NOTHING: i32 = -1;
 /// Refused: `last_error` has the text.
 const REFUSED: i32 = -2;
 
-type Cx<'a> = Caller<'a, Guest>;
+pub type Cx<'a> = Caller<'a, Guest>;
 type Later<'a, T> = Box<dyn Future<Output = Result<T>> + Send + 'a>;
 
 #[inline]
-fn actor(caller: &Cx<'_>) -> Actor {
+pub fn actor(caller: &Cx<'_>) -> Actor {
     caller.data().host.actor()
 }
 
@@ -86,7 +94,7 @@ fn outside(ptr: i32, len: i32) -> Error {
 
 /// `len` bytes at `ptr`, both of which count as unsigned.
 #[inline]
-fn bytes<'a>(caller: &'a mut Cx<'_>, ptr: i32, len: i32) -> Result<&'a [u8]> {
+pub fn bytes<'a>(caller: &'a mut Cx<'_>, ptr: i32, len: i32) -> Result<&'a [u8]> {
     let memory = memory(caller)?;
     let start = ptr as u32 as usize;
     memory
@@ -104,7 +112,7 @@ fn text(caller: &mut Cx<'_>, ptr: i32, len: i32) -> Result<String> {
 
 /// Writes what fits into `capacity` bytes at `ptr`; the true length, or as much of it as an i32 can say.
 #[inline]
-fn write(caller: &mut Cx<'_>, ptr: i32, capacity: i32, data: &[u8]) -> Result<i32> {
+pub fn write(caller: &mut Cx<'_>, ptr: i32, capacity: i32, data: &[u8]) -> Result<i32> {
     let memory = memory(caller)?;
     let start = ptr as u32 as usize;
     let fits = data.len().min(capacity as u32 as usize);
@@ -127,7 +135,7 @@ fn write_pids(caller: &mut Cx<'_>, ptr: i32, capacity: i32, pids: &[u64]) -> Res
 }
 
 /// The number that a core module gets for a call that may be refused.
-fn number(caller: &mut Cx<'_>, answer: Answer<i32>) -> Result<i32> {
+pub fn number(caller: &mut Cx<'_>, answer: Answer<i32>) -> Result<i32> {
     match answer {
         Err(Refused::Error(text)) => {
             caller.data_mut().last_error = text;
@@ -172,6 +180,7 @@ fn receive<'a>(mut caller: Cx<'a>, ptr: i32, capacity: i32, timeout_ms: u64) -> 
 pub fn add_to_linker(linker: &mut Linker<Guest>) -> Result<()> {
     messages(linker)?;
     processes(linker)?;
+    module_processes::add_to_linker(linker)?;
     names(linker)?;
     streams(linker)?;
     kv(linker)

@@ -27,6 +27,7 @@ mod http;
 mod imports;
 pub mod instance;
 mod lookup;
+mod module_processes;
 pub mod network;
 mod outgoing;
 mod process_v2;
