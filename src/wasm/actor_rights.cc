@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "wasm/capability_limits.h"
+
 namespace rusm::wasm {
 namespace {
 
@@ -41,18 +43,7 @@ ActorRights ActorRights::intersect(const ActorRights& parent, const ActorRights&
 
 ActorLimits ActorLimits::intersect(const ActorLimits& parent, const ActorLimits& child) {
   ActorLimits both;
-  both.processes_max = std::min(parent.processes_max, child.processes_max);
-  both.mailbox_messages_max = std::min(parent.mailbox_messages_max, child.mailbox_messages_max);
-  both.mailbox_bytes_max = std::min(parent.mailbox_bytes_max, child.mailbox_bytes_max);
-  both.message_bytes_max = std::min(parent.message_bytes_max, child.message_bytes_max);
-  both.timers_max = std::min(parent.timers_max, child.timers_max);
-  both.timer_bytes_max = std::min(parent.timer_bytes_max, child.timer_bytes_max);
-  both.streams_max = std::min(parent.streams_max, child.streams_max);
-  both.chunk_bytes_max = std::min(parent.chunk_bytes_max, child.chunk_bytes_max);
-  both.names_max = std::min(parent.names_max, child.names_max);
-  both.monitors_max = std::min(parent.monitors_max, child.monitors_max);
-  both.children_max = std::min(parent.children_max, child.children_max);
-  both.keys_max = std::min(parent.keys_max, child.keys_max);
+  for_each_actor_limit([&](auto limit, const char*) { both.*limit = std::min(parent.*limit, child.*limit); });
   return both;
 }
 

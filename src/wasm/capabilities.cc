@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <optional>
 
+#include "wasm/capability_limits.h"
+
 namespace rusm::wasm {
 namespace {
 
@@ -80,18 +82,7 @@ std::vector<NetworkPolicy> intersect(const std::vector<NetworkPolicy>& parent,
 
 Capabilities Capabilities::intersect(const Capabilities& parent, const Capabilities& child) {
   Capabilities out;
-  out.memory_bytes_max = std::min(parent.memory_bytes_max, child.memory_bytes_max);
-  out.table_elements_max = std::min(parent.table_elements_max, child.table_elements_max);
-  out.cpu_max = std::min(parent.cpu_max, child.cpu_max);
-  out.wall_max = std::min(parent.wall_max, child.wall_max);
-  out.hostcall_bytes_max = std::min(parent.hostcall_bytes_max, child.hostcall_bytes_max);
-  out.resources_max = std::min(parent.resources_max, child.resources_max);
-  out.http_fields_bytes_max = std::min(parent.http_fields_bytes_max, child.http_fields_bytes_max);
-  out.random_bytes_max = std::min(parent.random_bytes_max, child.random_bytes_max);
-  out.log_bytes_max = std::min(parent.log_bytes_max, child.log_bytes_max);
-  out.log_bytes_per_second = std::min(parent.log_bytes_per_second, child.log_bytes_per_second);
-  out.http_requests_max = std::min(parent.http_requests_max, child.http_requests_max);
-  out.http_timeout_max = std::min(parent.http_timeout_max, child.http_timeout_max);
+  for_each_limit([&](auto limit, const char*) { out.*limit = std::min(parent.*limit, child.*limit); });
   out.stdio = std::min(parent.stdio, child.stdio);
   out.network = wasm::intersect(parent.network, child.network);
   out.args = child.args;

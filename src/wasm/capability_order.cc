@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <span>
 
+#include "wasm/capability_limits.h"
+
 namespace rusm::wasm {
 namespace {
 
@@ -57,43 +59,18 @@ std::optional<std::string> excess_of_rights(const Capabilities& child, const Cap
   return std::nullopt;
 }
 
-// Without processes_max: what a child starts counts in its parent's family.
-std::optional<std::string> excess_of_actor_limits(const ActorLimits& child, const ActorLimits& parent) {
-  if (child.mailbox_messages_max > parent.mailbox_messages_max || child.mailbox_bytes_max > parent.mailbox_bytes_max) {
-    return "have a larger mailbox";
-  }
-  if (child.message_bytes_max > parent.message_bytes_max) return "send longer messages";
-  if (child.timers_max > parent.timers_max || child.timer_bytes_max > parent.timer_bytes_max) {
-    return "have more timers";
-  }
-  if (child.streams_max > parent.streams_max || child.chunk_bytes_max > parent.chunk_bytes_max) {
-    return "have more streams, or longer chunks";
-  }
-  if (child.names_max > parent.names_max) return "have more names";
-  if (child.monitors_max > parent.monitors_max) return "monitor more processes";
-  if (child.children_max > parent.children_max) return "supervise more children";
-  if (child.keys_max > parent.keys_max) return "list more keys";
-  return std::nullopt;
-}
-
 }  // namespace
 
 std::optional<std::string> excess(const Capabilities& child, const Capabilities& parent) {
   if (std::optional<std::string> right = excess_of_rights(child, parent)) return right;
-  if (child.memory_bytes_max > parent.memory_bytes_max) return "use more memory";
-  if (child.table_elements_max > parent.table_elements_max) return "use more of tables";
-  if (child.cpu_max > parent.cpu_max) return "use more CPU time";
-  if (child.wall_max > parent.wall_max) return "live longer";
-  if (child.http_requests_max > parent.http_requests_max) return "send more requests at once";
-  if (child.hostcall_bytes_max > parent.hostcall_bytes_max) return "pass more bytes in a call";
-  if (child.resources_max > parent.resources_max) return "hold more resources";
-  if (child.http_fields_bytes_max > parent.http_fields_bytes_max) return "hold longer header fields";
-  if (child.random_bytes_max > parent.random_bytes_max) return "take more random bytes in a call";
-  if (child.log_bytes_max > parent.log_bytes_max || child.log_bytes_per_second > parent.log_bytes_per_second) {
-    return "write more to the log";
-  }
-  if (child.http_timeout_max > parent.http_timeout_max) return "wait longer for answers";
-  return excess_of_actor_limits(child.actor_limits, parent.actor_limits);
+  std::optional<std::string> found;
+  for_each_limit([&](auto limit, const char* more) {
+    if (!found && child.*limit > parent.*limit) found = more;
+  });
+  for_each_actor_limit([&](auto limit, const char* more) {
+    if (!found && more != nullptr && child.actor_limits.*limit > parent.actor_limits.*limit) found = more;
+  });
+  return found;
 }
 
 }  // namespace rusm::wasm

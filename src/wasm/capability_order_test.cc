@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "wasm/capability_limits.h"
+
 namespace rusm::wasm {
 namespace {
 
@@ -44,6 +46,14 @@ TEST(CapabilityOrderTest, EachRightAndLimitIsLookedAt) {
   EXPECT_TRUE(with([](Capabilities& c) { ++c.actor_limits.timers_max; }));
   EXPECT_TRUE(with([](Capabilities& c) { ++c.actor_limits.streams_max; }));
   EXPECT_TRUE(with([](Capabilities& c) { ++c.actor_limits.keys_max; }));
+}
+
+TEST(CapabilityOrderTest, NoLimitOfProcessesIsForgotten) {
+  // Whoever adds one has to change this line, and so comes by.
+  [[maybe_unused]] const auto [a, b, c, d, e, f, g, h, i, j, k, l] = ActorLimits();
+  int visited = 0;
+  for_each_actor_limit([&](auto, const char*) { ++visited; });
+  EXPECT_EQ(visited, 12);
 }
 
 TEST(CapabilityOrderTest, NamesAreParts) {
