@@ -113,7 +113,7 @@ enum rusm_exit_kind
   // `tick` said RUSM_TICK_STOP.
   RUSM_EXIT_KIND_STOPPED = 5,
   RUSM_EXIT_KIND_STACK_OVERFLOW = 6,
-  // The engine's pool has no slot left; the guest did not run.
+  // The engine has no slot left, or the system no memory for one; the guest did not run.
   RUSM_EXIT_KIND_NO_CAPACITY = 7,
   // A host function failed, or the guest could not be set up.
   RUSM_EXIT_KIND_HOST_ERROR = 8,
@@ -376,6 +376,10 @@ typedef struct rusm_engine_config {
   uint32_t compile_threads_max;
   // Keeps what a crashed guest leaves behind until `rusm_instance_core_dump` or the end of the instance.
   bool core_dumps;
+  // Guests of the overflow, each with a stack and a memory; 0: there is no overflow.
+  uint32_t overflow_guests_max;
+  // Address space for the overflow's stacks, and for the memories of each size.
+  uint64_t overflow_region_bytes_max;
 } rusm_engine_config;
 
 typedef struct rusm_http_header {
@@ -692,7 +696,7 @@ typedef struct rusm_host {
   struct rusm_actor_host actor;
 } rusm_host;
 
-// How much of the pool is in use.
+// How much of the pool and of the overflow is in use.
 typedef struct rusm_pool_usage {
   uint64_t component_instances;
   uint64_t core_instances;
@@ -701,6 +705,8 @@ typedef struct rusm_pool_usage {
   uint64_t stacks;
   // Slots that keep the image of a component, ready for its next instance.
   uint64_t unused_warm_memories;
+  uint64_t overflow_memories;
+  uint64_t overflow_stacks;
 } rusm_pool_usage;
 
 // What was refused so far, over all guests of an engine.
@@ -861,6 +867,17 @@ rusm_status rusm_engine_new(const struct rusm_engine_config *config,
 // `engine` must be null or come from `rusm_engine_new`, freed once.
 void rusm_engine_free(struct rusm_engine *engine);
 
+// The engine's overflow, on which components can be compiled and loaded as on the engine itself; null if it has none.
+// Freed with the engine; everything else that is asked of the engine holds for both. Threads: any.
+//
+// # Safety
+// `engine` must be a live engine.
+const struct rusm_engine *rusm_engine_overflow(const struct rusm_engine *engine);
+
+// Whether the pages that guard the stacks of an overflow take no mappings of their own (Linux 6.13); else each takes two.
+// Threads: any.
+bool rusm_guards_are_free(void);
+
 // Ends the current tick: each guest that runs calls `tick` at its next check. Threads: any; async-signal-safe.
 //
 // # Safety
@@ -963,6 +980,14 @@ void rusm_instance_drop(struct rusm_instance *instance);
 // # Safety
 // `exit` must be null or filled in by `rusm_instance_exit`.
 void rusm_exit_free(struct rusm_exit *exit);
+
+extern void *mmap(void *addr, uintptr_t len, int prot, int flags, int fd, int64_t offset);
+
+extern int munmap(void *addr, uintptr_t len);
+
+extern int mprotect(void *addr, uintptr_t len, int prot);
+
+extern int madvise(void *addr, uintptr_t len, int advice);
 
 // Resolves imports and exports. `name` is the function's name for RUSM_ENTRY_EXPORT and ignored otherwise.
 // Fails with RUSM_STATUS_UNSUPPORTED for the wrong world or an import that nobody offers; the text names it.

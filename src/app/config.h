@@ -31,7 +31,12 @@ struct LogConfig {
 
 // [engine]
 struct EngineConfig {
-  std::uint64_t max_instances = 0;  // 0: derived from the machine
+  std::uint64_t max_instances = 0;   // 0: derived from the machine
+  std::uint64_t pool_instances = 0;  // the same
+  std::uint64_t slot_core_instances = 5;
+  std::uint64_t slot_tables = 3;
+  std::uint64_t table_elements = 20'000;
+  std::uint64_t warm_slots = 256;
   std::uint64_t max_memory_mb = 0;  // 0: what the largest capability in use asks for
   std::uint64_t stack_kb = 512;
   std::uint64_t keep_resident_kb = 64;
@@ -68,7 +73,7 @@ struct ServeConfig {
   std::vector<RouteConfig> routes;
   std::vector<HeaderConfig> headers;
   std::uint64_t max_connections = 10'000;
-  std::uint64_t max_in_flight = 0;  // 0: the engine's instances
+  std::uint64_t max_in_flight = 0;  // 0: the slots of the engine's pool
   std::uint64_t max_queue = 1'024;
   std::uint64_t max_queue_per_client = 512;
   std::uint64_t max_line_bytes = 8 << 10;

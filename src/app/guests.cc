@@ -88,6 +88,11 @@ Result<> check_folders(const CapabilityConfig& config) {
 wasm::EngineOptions to_engine_options(const Config& config) {
   wasm::EngineOptions options;
   options.guests_max = static_cast<std::uint32_t>(config.engine.max_instances);
+  options.pool_max = static_cast<std::uint32_t>(config.engine.pool_instances);
+  options.slot_core_instances = static_cast<std::uint32_t>(config.engine.slot_core_instances);
+  options.slot_tables = static_cast<std::uint32_t>(config.engine.slot_tables);
+  options.table_elements_max = static_cast<std::uint32_t>(config.engine.table_elements);
+  options.warm_slots_max = static_cast<std::uint32_t>(config.engine.warm_slots);
   options.memory_bytes_max = config.engine.max_memory_mb * kMiB;
   for (const ComponentConfig& component : config.components) {
     if (config.engine.max_memory_mb != 0) break;

@@ -84,6 +84,11 @@ TEST_F(GuestsTest, EngineDefaultsOfTheFileAreThoseOfTheEngine) {
   const wasm::EngineOptions defaults;
   const wasm::EngineOptions options = to_engine_options(Config());
   EXPECT_EQ(options.guests_max, defaults.guests_max);
+  EXPECT_EQ(options.pool_max, defaults.pool_max);
+  EXPECT_EQ(options.slot_core_instances, defaults.slot_core_instances);
+  EXPECT_EQ(options.slot_tables, defaults.slot_tables);
+  EXPECT_EQ(options.table_elements_max, defaults.table_elements_max);
+  EXPECT_EQ(options.warm_slots_max, defaults.warm_slots_max);
   EXPECT_EQ(options.stack_bytes, defaults.stack_bytes);
   EXPECT_EQ(options.keep_resident_bytes, defaults.keep_resident_bytes);
   EXPECT_EQ(options.slice, defaults.slice);

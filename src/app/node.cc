@@ -193,7 +193,7 @@ void Node::start_residents(std::vector<Error>* errors) {
                          "answers HTTP requests, so it cannot be resident: it gets an instance for each of them"});
       continue;
     }
-    slots += maker->program().slots_needed();
+    slots += maker->program().needs().most();
     factory_->reserve_name(component.name);
     otp::ChildSpec child = wasm::guest_child(component.name, maker);
     child.name = component.name;
@@ -216,7 +216,7 @@ void Node::start_residents(std::vector<Error>* errors) {
 
 void Node::listen(std::vector<Error>* errors) {
   for (const ServeConfig& config : config_.serve) {
-    Result<serve::ServeOptions> options = to_serve_options(config, engine_->options().guests_max);
+    Result<serve::ServeOptions> options = to_serve_options(config, engine_->slots().pool().total());
     if (!options) {
       errors->push_back(std::move(options.error()));
       continue;

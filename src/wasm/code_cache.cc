@@ -138,14 +138,16 @@ Result<CodeCache> CodeCache::open(std::filesystem::path folder, const Engine& en
   if (Result<> prepared = prepare_folder(folder); !prepared) return std::unexpected(prepared.error());
   Result<Key> secret = secret_of(folder / "key", entropy);
   if (!secret) return std::unexpected(std::move(secret.error()));
-  return CodeCache(std::move(folder), *secret, engine.compat_hash(), log);
+  return CodeCache(std::move(folder), *secret, {engine.compat_hash(Tier::kPool), engine.compat_hash(Tier::kOverflow)},
+                   log);
 }
 
-CodeCache::Key CodeCache::key_of(std::span<const std::byte> wasm) const noexcept {
+CodeCache::Key CodeCache::key_of(std::span<const std::byte> wasm, Tier tier) const noexcept {
   std::array<std::byte, 64> both;
   SHA256(reinterpret_cast<const unsigned char*>(wasm.data()), wasm.size(),
          reinterpret_cast<unsigned char*>(both.data()));
-  std::copy(engine_hash_.begin(), engine_hash_.end(), both.begin() + 32);
+  const Key& engine_hash = engine_hashes_[static_cast<std::size_t>(tier)];
+  std::copy(engine_hash.begin(), engine_hash.end(), both.begin() + 32);
   Key key;
   SHA256(reinterpret_cast<const unsigned char*>(both.data()), both.size(),
          reinterpret_cast<unsigned char*>(key.data()));

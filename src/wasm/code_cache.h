@@ -18,6 +18,7 @@
 #include "base/entropy.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "wasm/slots.h"
 
 namespace rusm::wasm {
 
@@ -33,22 +34,22 @@ class CodeCache {
   static Result<CodeCache> open(std::filesystem::path folder, const Engine& engine, Entropy& entropy,
                                 Log* log = nullptr);
 
-  Key key_of(std::span<const std::byte> wasm) const noexcept;
+  Key key_of(std::span<const std::byte> wasm, Tier tier = Tier::kPool) const noexcept;
   // The code, if it is there and passes its check.
   std::optional<std::vector<std::byte>> find(const Key& key) const noexcept;
   // Keeps the code. A failure (a full disk) is logged and has no other effect.
   void put(const Key& key, std::span<const std::byte> code) const noexcept;
 
  private:
-  CodeCache(std::filesystem::path folder, Key secret, Key engine_hash, Log* log)
-      : folder_(std::move(folder)), secret_(secret), engine_hash_(engine_hash), log_(log) {}
+  CodeCache(std::filesystem::path folder, Key secret, std::array<Key, 2> engine_hashes, Log* log)
+      : folder_(std::move(folder)), secret_(secret), engine_hashes_(engine_hashes), log_(log) {}
 
   std::filesystem::path path_of(const Key& key) const;
   Key mac(const Key& key, std::span<const std::byte> code) const noexcept;
 
   std::filesystem::path folder_;
   Key secret_;
-  Key engine_hash_;
+  std::array<Key, 2> engine_hashes_;  // by tier
   Log* log_;
 };
 

@@ -39,12 +39,13 @@ void wake(void* runtime, std::uint64_t pid) {
 
 }  // namespace
 
-GuestBody::GuestBody(Program& program, otp::Runtime& runtime, const GuestServices& services, FamilyPlace place,
-                     GuestStart start, Ref<http::Exchange> exchange, Ref<CommandStatus> status)
+GuestBody::GuestBody(Program& program, Tier tier, otp::Runtime& runtime, const GuestServices& services,
+                     FamilyPlace place, GuestStart start, Ref<http::Exchange> exchange, Ref<CommandStatus> status)
     : program_(program),
       runtime_(runtime),
       actor_(program, runtime, services, std::move(place), std::move(start)),
-      instance_(rusm_instance_new(program.raw(), program.grants(), this)),
+      tier_(tier),
+      instance_(rusm_instance_new(program.raw(tier), program.grants(), this)),
       status_(std::move(status)) {
   if (exchange) {
     web_ = std::make_unique<Web>();
@@ -61,14 +62,11 @@ GuestBody::~GuestBody() {
       if (!output_->lines[stream - 1].empty()) log_line(stream, output_->lines[stream - 1]);
     }
   }
-  program_.engine().slots().give(program_.slots_needed(), runtime_.current_worker());
+  if (waits_for_code_) program_.stop_waiting(pid_);
+  program_.engine().slots().give(program_.needs(), tier_, runtime_.current_worker());
 }
 
 otp::Step GuestBody::resume(otp::Process& self, otp::Budget) noexcept {
-  if (instance_ == nullptr) {
-    self.set_exit_reason(otp::ExitReason::crashed("host", "the engine could not make an instance"));
-    return otp::Step::kExit;
-  }
   Engine& engine = program_.engine();
   const Clock& clock = runtime_.clock();
   if (!pid_) {
@@ -86,6 +84,9 @@ otp::Step GuestBody::resume(otp::Process& self, otp::Budget) noexcept {
     return otp::Step::kExit;
   }
   engine.enter_thread();
+  if (instance_ == nullptr) [[unlikely]] {
+    if (const std::optional<otp::Step> step = begin(self)) return *step;
+  }
   const unsigned worker = runtime_.current_worker();
   const rusm_waker waker = {.wake = wake, .context = &runtime_, .id = pid_.raw()};
   actor_.enter(self);
@@ -112,6 +113,21 @@ Nanoseconds GuestBody::cpu_used() const noexcept {
 
 bool GuestBody::is_time_over() const noexcept {
   return ends_at_ != kNever && runtime_.clock().now() >= ends_at_;
+}
+
+// Makes the instance if its tier's code is there; else says what its process does meanwhile.
+std::optional<otp::Step> GuestBody::begin(otp::Process& self) noexcept {
+  const Result<bool> there = program_.wait_for(tier_, runtime_, pid_);
+  waits_for_code_ = there && !*there;
+  if (waits_for_code_) {
+    if (ends_at_ != kNever) self.wake_at(ends_at_);
+    return otp::Step::kWaitSignals;
+  }
+  if (there) instance_ = rusm_instance_new(program_.raw(tier_), program_.grants(), this);
+  if (instance_ != nullptr) return std::nullopt;
+  self.set_exit_reason(
+      otp::ExitReason::crashed("host", there ? "the engine could not make an instance" : there.error().to_string()));
+  return otp::Step::kExit;
 }
 
 otp::ExitReason GuestBody::reason_of(const rusm_exit& exit) noexcept {

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <boost/container/small_vector.hpp>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -54,10 +55,10 @@ class CommandStatus final : public otp::Attachment {
 // the server monitors, says why. One that ends in the middle of its response body aborts that.
 class GuestBody final : public otp::Body {
  public:
-  // Takes over one admission: `program->slots_needed()` slots, given back when the body is destroyed. `program`
+  // Takes over one admission: `program->needs()` of `tier`, given back when the body is destroyed. `program`
   // and `services` outlive it. `place`: in the family of the guest that started it, if one did.
-  GuestBody(Program& program, otp::Runtime& runtime, const GuestServices& services, FamilyPlace place, GuestStart start,
-            Ref<http::Exchange> exchange, Ref<CommandStatus> status);
+  GuestBody(Program& program, Tier tier, otp::Runtime& runtime, const GuestServices& services, FamilyPlace place,
+            GuestStart start, Ref<http::Exchange> exchange, Ref<CommandStatus> status);
 
   otp::Step resume(otp::Process& self, otp::Budget budget) noexcept override;
 
@@ -87,6 +88,7 @@ class GuestBody final : public otp::Body {
 
   ~GuestBody() override;
 
+  std::optional<otp::Step> begin(otp::Process& self) noexcept;
   otp::Step end(otp::Process& self) noexcept;
   void settle_exchange() noexcept;
   void dump_core() noexcept;
@@ -108,8 +110,10 @@ class GuestBody final : public otp::Body {
   Program& program_;
   otp::Runtime& runtime_;
   GuestActor actor_;
-  rusm_instance* const instance_;
-  otp::Pid pid_;  // from the first resume on
+  const Tier tier_;
+  bool waits_for_code_ = false;
+  rusm_instance* instance_;  // null until its tier's code is there
+  otp::Pid pid_;             // from the first resume on
   Nanoseconds cpu_used_ = 0;
   Nanoseconds resumed_at_ = 0;    // a reading of the clock
   Nanoseconds ends_at_ = kNever;  // by the clock

@@ -37,10 +37,12 @@ Result<otp::BodyPtr> GuestMaker::make_in(FamilyPlace place, GuestStart start, ot
     return fail(ErrorCode::kInvalid, program.name(),
                 exchange ? "does not answer HTTP requests" : "answers HTTP requests and was started without one");
   }
-  if (!program.engine().slots().take(program.slots_needed(), runtime_.current_worker())) {
-    return fail(ErrorCode::kLimit, program.name(), "all of the engine's slots are taken");
+  const std::optional<Tier> tier = program.engine().slots().take(program.needs(), runtime_.current_worker());
+  if (!tier) {
+    return fail(ErrorCode::kLimit, program.name(),
+                "all of the engine's slots are taken; max_instances in [engine] is their number");
   }
-  return otp::BodyPtr(new GuestBody(program, runtime_, services_, std::move(place), std::move(start),
+  return otp::BodyPtr(new GuestBody(program, *tier, runtime_, services_, std::move(place), std::move(start),
                                     std::move(exchange), std::move(status)));
 }
 

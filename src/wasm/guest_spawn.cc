@@ -21,7 +21,7 @@ constexpr std::uint64_t kShutdownMs = 5000;
 
 std::uint32_t slots_of(const otp::BodyMaker& maker) {
   const auto* guest = dynamic_cast<const GuestMaker*>(&maker);
-  return guest == nullptr ? 0 : guest->program().slots_needed();
+  return guest == nullptr ? 0 : guest->program().needs().most();
 }
 
 std::string full_text(const Family& family) {

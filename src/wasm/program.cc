@@ -6,6 +6,7 @@
 #include <fstream>
 #include <vector>
 
+#include "otp/runtime.h"
 #include "wasm/code_cache.h"
 #include "wasm/engine.h"
 
@@ -31,10 +32,11 @@ Result<std::vector<std::byte>> read_file(const std::filesystem::path& path) {
   return bytes;
 }
 
-Result<ComponentPtr> load_artifact(Engine& engine, std::span<const std::byte> artifact, const std::string& where) {
+Result<ComponentPtr> load_artifact(Engine& engine, Tier tier, std::span<const std::byte> artifact,
+                                   const std::string& where) {
   rusm_component* component = nullptr;
   Buffer error;
-  const rusm_status status = rusm_component_load(engine.raw(), to_bytes(artifact), &component, error.out());
+  const rusm_status status = rusm_component_load(engine.raw(tier), to_bytes(artifact), &component, error.out());
   if (status != RUSM_STATUS_OK) return bridge_error(status, where, error);
   return ComponentPtr(component);
 }
@@ -45,13 +47,13 @@ Entry first_entry(const rusm_component_info& info) {
 }
 
 // From the cache if it has it, else compiled; what was compiled is put into the cache.
-Result<ComponentPtr> component_of(Engine& engine, const CodeCache* cache, std::span<const std::byte> wasm,
+Result<ComponentPtr> component_of(Engine& engine, Tier tier, const CodeCache* cache, std::span<const std::byte> wasm,
                                   const std::string& where) {
   std::optional<CodeCache::Key> key;
   if (cache != nullptr) {
-    key = cache->key_of(wasm);
+    key = cache->key_of(wasm, tier);
     if (std::optional<std::vector<std::byte>> artifact = cache->find(*key)) {
-      if (Result<ComponentPtr> component = load_artifact(engine, *artifact, where)) return component;
+      if (Result<ComponentPtr> component = load_artifact(engine, tier, *artifact, where)) return component;
     }
   }
   Buffer artifact;
@@ -63,10 +65,10 @@ Result<ComponentPtr> component_of(Engine& engine, const CodeCache* cache, std::s
       .function_bytes_max = options.compile_function_bytes_max,
       .time_ms_max = static_cast<std::uint64_t>(options.compile_time_max / kMillisecond),
   };
-  const rusm_status status = rusm_compile(engine.raw(), to_bytes(wasm), &limits, artifact.out(), error.out());
+  const rusm_status status = rusm_compile(engine.raw(tier), to_bytes(wasm), &limits, artifact.out(), error.out());
   if (status != RUSM_STATUS_OK) return bridge_error(status, where, error);
   if (cache != nullptr) cache->put(*key, artifact.bytes());
-  return load_artifact(engine, artifact.bytes(), where);
+  return load_artifact(engine, tier, artifact.bytes(), where);
 }
 
 }  // namespace
@@ -81,15 +83,24 @@ Result<std::shared_ptr<Program>> Program::load(Engine& engine, const CodeCache* 
 Result<std::shared_ptr<Program>> Program::from_bytes(Engine& engine, const CodeCache* cache,
                                                      std::span<const std::byte> wasm, std::string where,
                                                      ProgramOptions options) {
-  Result<ComponentPtr> component = component_of(engine, cache, wasm, where);
+  // What the pool could never hold is not even loaded there.
+  Tier tier = Tier::kPool;
+  Result<ComponentPtr> component = component_of(engine, tier, cache, wasm, where);
+  if (!component && engine.slots().overflow().total() != 0) {
+    tier = Tier::kOverflow;
+    if (Result<ComponentPtr> other = component_of(engine, tier, cache, wasm, where)) component = std::move(other);
+  }
   if (!component) return std::unexpected(std::move(component.error()));
   rusm_component_info info;
   rusm_component_describe(component->get(), &info);
-  const std::uint32_t slots = engine.slots_needed(info);
-  if (slots == 0) {
-    return fail(ErrorCode::kInvalid, where,
-                fmt::format("one instance takes {} core instances, {} memories and {} tables: more than the engine has",
-                            info.core_instances, info.memories, info.tables));
+  SlotNeeds needs = engine.slots_needed(info);
+  if (tier == Tier::kOverflow) needs.pool = 0;
+  if (needs.most() == 0) {
+    return fail(
+        ErrorCode::kInvalid, where,
+        fmt::format("one instance takes {} core instances, {} memories and {} tables: more than the engine has; "
+                    "raise max_instances in [engine]",
+                    info.core_instances, info.memories, info.tables));
   }
   if (info.memory_bytes_initial > options.capabilities.memory_bytes_max) {
     return fail(ErrorCode::kInvalid, where,
@@ -99,16 +110,72 @@ Result<std::shared_ptr<Program>> Program::from_bytes(Engine& engine, const CodeC
   Result<GrantsPtr> grants = options.capabilities.to_grants();
   if (!grants) return std::unexpected(std::move(grants.error()));
   if (options.entry == Entry::kAny) options.entry = first_entry(info);
+  const std::shared_ptr<Program> program(
+      new Program(engine, cache, std::move(options), std::move(where), *std::move(grants), needs));
+  Result<ProgramPtr> made = program->made_for(*component);
+  if (!made) return std::unexpected(std::move(made.error()));
+  if (tier == Tier::kOverflow) {
+    program->overflow_ = std::move(*made);
+    program->code_ = Code::kThere;
+    return program;
+  }
+  program->pool_ = std::move(*made);
+  if (needs.overflow != 0) program->wasm_.assign(wasm.begin(), wasm.end());
+  return program;
+}
+
+Result<ProgramPtr> Program::made_for(const ComponentPtr& component) const {
   rusm_entry entry = RUSM_ENTRY_HTTP;
-  if (options.entry == Entry::kCommand) entry = RUSM_ENTRY_COMMAND;
-  if (options.entry == Entry::kExport) entry = RUSM_ENTRY_EXPORT;
+  if (options_.entry == Entry::kCommand) entry = RUSM_ENTRY_COMMAND;
+  if (options_.entry == Entry::kExport) entry = RUSM_ENTRY_EXPORT;
   rusm_program* program = nullptr;
   Buffer error;
   const rusm_status status =
-      rusm_program_new(component->get(), entry, to_bytes(options.function), &program, error.out());
-  if (status != RUSM_STATUS_OK) return bridge_error(status, std::move(where), error);
-  return std::shared_ptr<Program>(
-      new Program(engine, std::move(options), ProgramPtr(program), *std::move(grants), slots));
+      rusm_program_new(component.get(), entry, to_bytes(options_.function), &program, error.out());
+  if (status != RUSM_STATUS_OK) return bridge_error(status, where_, error);
+  return ProgramPtr(program);
+}
+
+const rusm_program* Program::raw(Tier tier) const noexcept {
+  if (tier == Tier::kPool) [[likely]]
+    return pool_.get();
+  const std::lock_guard lock(mutex_);
+  return overflow_.get();
+}
+
+Result<bool> Program::wait_for(Tier tier, otp::Runtime& runtime, otp::Pid pid) noexcept {
+  if (tier == Tier::kPool) return true;
+  const std::lock_guard lock(mutex_);
+  if (code_ == Code::kThere) return true;
+  if (code_ == Code::kFailed) return std::unexpected(*failure_);
+  waiters_.insert_or_assign(pid.raw(), &runtime);
+  if (code_ == Code::kNone) {
+    code_ = Code::kUnderWay;
+    engine_.make_overflow_of(shared_from_this());
+  }
+  return false;
+}
+
+void Program::stop_waiting(otp::Pid pid) noexcept {
+  const std::lock_guard lock(mutex_);
+  waiters_.erase(pid.raw());
+}
+
+void Program::make_overflow() noexcept {
+  const auto make = [this]() -> Result<ProgramPtr> {
+    Result<ComponentPtr> component = component_of(engine_, Tier::kOverflow, cache_, wasm_, where_);
+    if (!component) return std::unexpected(std::move(component.error()));
+    return made_for(*component);
+  };
+  Result<ProgramPtr> made = make();
+  // Under the lock, so that who stopped waiting is not woken: its runtime may be gone.
+  const std::lock_guard lock(mutex_);
+  code_ = made ? Code::kThere : Code::kFailed;
+  if (made) overflow_ = std::move(*made);
+  if (!made) failure_ = std::move(made.error());
+  wasm_ = {};
+  for (const auto& [pid, runtime] : waiters_) runtime->wake(otp::Pid::from_raw(pid));
+  waiters_.clear();
 }
 
 }  // namespace rusm::wasm

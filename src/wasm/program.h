@@ -5,11 +5,21 @@
 
 #include <filesystem>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
+#include <unordered_map>
+#include <vector>
 
 #include "base/error.h"
+#include "otp/pid.h"
 #include "wasm/bridge.h"
 #include "wasm/capabilities.h"
+#include "wasm/slots.h"
+
+namespace rusm::otp {
+class Runtime;
+}
 
 namespace rusm::wasm {
 
@@ -30,8 +40,11 @@ struct ProgramOptions {
   Capabilities capabilities;
 };
 
-// Threads: any thread; immutable. Outlives its bodies; the engine outlives it.
-class Program {
+// Its code for the overflow, which is compiled with other settings, is made when the first instance is to go there:
+// once, on a thread of the engine. Until then such instances wait.
+//
+// Threads: any thread; immutable but for that code. Outlives its bodies; the engine and the code cache outlive it.
+class Program : public std::enable_shared_from_this<Program> {
  public:
   // The largest file that is taken for a component.
   static constexpr std::uint64_t kFileBytesMax = 512 << 20;
@@ -47,27 +60,50 @@ class Program {
                                                      std::span<const std::byte> wasm, std::string where,
                                                      ProgramOptions options);
 
-  const rusm_program* raw() const noexcept { return program_.get(); }
+  // The code for `tier`; null when it is not there yet, or never will be: see wait_for().
+  const rusm_program* raw(Tier tier) const noexcept;
+  // True when raw(tier) is there; else its making has begun, if it had not, and `pid` will be woken after it. An error
+  // when it cannot be made.
+  Result<bool> wait_for(Tier tier, otp::Runtime& runtime, otp::Pid pid) noexcept;
+  // `pid` will not be woken any more.
+  void stop_waiting(otp::Pid pid) noexcept;
   const rusm_grants* grants() const noexcept { return grants_.get(); }
   Engine& engine() const noexcept { return engine_; }
   const std::string& name() const noexcept { return options_.name; }
   Entry entry() const noexcept { return options_.entry; }
   const Capabilities& capabilities() const noexcept { return options_.capabilities; }
-  std::uint32_t slots_needed() const noexcept { return slots_needed_; }
+  const SlotNeeds& needs() const noexcept { return needs_; }
+  // For the engine's thread: makes the code for the overflow and wakes who waits for it.
+  void make_overflow() noexcept;
 
  private:
-  Program(Engine& engine, ProgramOptions options, ProgramPtr program, GrantsPtr grants, std::uint32_t slots_needed)
+  enum class Code : std::uint8_t { kNone, kUnderWay, kThere, kFailed };
+
+  Program(Engine& engine, const CodeCache* cache, ProgramOptions options, std::string where, GrantsPtr grants,
+          SlotNeeds needs)
       : engine_(engine),
+        cache_(cache),
         options_(std::move(options)),
-        program_(std::move(program)),
+        where_(std::move(where)),
         grants_(std::move(grants)),
-        slots_needed_(slots_needed) {}
+        needs_(needs) {}
+
+  Result<ProgramPtr> made_for(const ComponentPtr& component) const;
 
   Engine& engine_;
+  const CodeCache* const cache_;
   const ProgramOptions options_;
-  const ProgramPtr program_;
+  const std::string where_;
   const GrantsPtr grants_;
-  const std::uint32_t slots_needed_;
+  const SlotNeeds needs_;
+  ProgramPtr pool_;  // constant once loaded
+
+  mutable std::mutex mutex_;  // over what follows
+  Code code_ = Code::kNone;
+  std::vector<std::byte> wasm_;  // until it is compiled
+  ProgramPtr overflow_;
+  std::optional<Error> failure_;
+  std::unordered_map<std::uint64_t, otp::Runtime*> waiters_;  // by pid; no more than the overflow has slots
 };
 
 }  // namespace rusm::wasm

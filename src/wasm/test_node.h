@@ -123,7 +123,11 @@ class TestNode {
 
   // True once the pool and the slots are empty again.
   bool settles() {
-    return eventually([&] { return engine->slots().used() == 0 && engine->pool_usage().component_instances == 0; });
+    return eventually([&] {
+      const rusm_pool_usage usage = engine->pool_usage();
+      return engine->slots().used() == 0 && usage.component_instances == 0 && usage.overflow_stacks == 0 &&
+             usage.overflow_memories == 0;
+    });
   }
 
   SystemClock clock;

@@ -172,6 +172,7 @@ unsafe fn load(engine: &'static rusm_engine, artifact: &[u8]) -> Result<rusm_com
     };
     // Copy-on-write images are made now rather than by the first instance.
     let prepared = match &code {
+        _ if engine.copies_images() => Ok(()),
         Code::Component(component) => component.initialize_copy_on_write_image(),
         Code::Module(module) => module.initialize_copy_on_write_image(),
     };

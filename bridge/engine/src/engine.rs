@@ -1,4 +1,7 @@
 //! The engine: Wasmtime with its pool of slots, the I/O runtime that WASI needs, and the linkers.
+//!
+//! An engine may have an *overflow*: a second one for the guests that the pool has no room for, on slots that cost no
+//! mappings (`slab`). It shares everything with the first but Wasmtime's settings, so it has artifacts of its own.
 
 #![allow(non_camel_case_types)]
 
@@ -10,6 +13,7 @@ use crate::imports;
 use crate::network::{Refusals, rusm_refusals};
 use crate::outgoing::Tls;
 use crate::resolver::{EngineResolver, Resolver};
+use crate::slab::{Slab, SlabMemories, SlabSizes, SlabStacks};
 use std::cell::{Cell, RefCell};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem::ManuallyDrop;
@@ -19,6 +23,8 @@ use std::sync::{Arc, OnceLock};
 use tokio::runtime::{EnterGuard, Runtime};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
+/// Memories of the overflow that are being moved have two slots: one for each thread that may do so.
+const MEMORIES_ON_THE_MOVE: usize = 64;
 /// Frames in a backtrace.
 const BACKTRACE_FRAMES_MAX: usize = 64;
 
@@ -66,9 +72,13 @@ pub struct rusm_engine_config {
     pub compile_threads_max: u32,
     /// Keeps what a crashed guest leaves behind until `rusm_instance_core_dump` or the end of the instance.
     pub core_dumps: bool,
+    /// Guests of the overflow, each with a stack and a memory; 0: there is no overflow.
+    pub overflow_guests_max: u32,
+    /// Address space for the overflow's stacks, and for the memories of each size.
+    pub overflow_region_bytes_max: u64,
 }
 
-/// How much of the pool is in use.
+/// How much of the pool and of the overflow is in use.
 #[repr(C)]
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub struct rusm_pool_usage {
@@ -79,34 +89,44 @@ pub struct rusm_pool_usage {
     pub stacks: u64,
     /// Slots that keep the image of a component, ready for its next instance.
     pub unused_warm_memories: u64,
+    pub overflow_memories: u64,
+    pub overflow_stacks: u64,
 }
 
-/// Threads: any. Immutable after construction, but for what Wasmtime synchronises itself.
-pub struct rusm_engine {
-    engine: Engine,
+/// What an engine and its overflow have in common.
+struct Shared {
     host: HostTable,
     runtime: Runtime,
     refusals: Arc<Refusals>,
     resolver: EngineResolver,
     tls: Arc<Tls>,
     compiler: Compiler,
+}
+
+/// Threads: any. Immutable after construction, but for what Wasmtime synchronises itself.
+pub struct rusm_engine {
+    engine: Engine,
+    shared: Arc<Shared>,
     component_linker: OnceLock<Result<wasmtime::component::Linker<Guest>, String>>,
     module_linker: OnceLock<Result<wasmtime::Linker<Guest>, String>>,
+    /// Of an overflow.
+    slab: Option<Arc<Slab>>,
+    overflow: Option<Box<rusm_engine>>,
 }
 
 fn internal(text: &str) -> Failure {
     Failure::new(rusm_status::UNSUPPORTED, text)
 }
 
-impl rusm_engine {
-    fn new(config: &rusm_engine_config, host: &rusm_host) -> Result<rusm_engine, Failure> {
-        let host = HostTable::new(host)?;
-        let engine = Engine::new(&wasmtime_config(config)?).map_err(|error| {
-            Failure::new(
-                rusm_status::SYSTEM,
-                format!("the WebAssembly engine does not start: {error:#}"),
-            )
-        })?;
+fn does_not_start(error: wasmtime::Error) -> Failure {
+    Failure::new(
+        rusm_status::SYSTEM,
+        format!("the WebAssembly engine does not start: {error:#}"),
+    )
+}
+
+impl Shared {
+    fn new(config: &rusm_engine_config, host: &rusm_host) -> Result<Shared, Failure> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .max_blocking_threads(config.blocking_threads_max.max(1) as usize)
@@ -120,16 +140,43 @@ impl rusm_engine {
                     format!("cannot start the threads for I/O: {error}"),
                 )
             })?;
-        Ok(rusm_engine {
-            engine,
-            host,
+        Ok(Shared {
+            host: HostTable::new(host)?,
             runtime,
             refusals: Arc::default(),
             resolver: EngineResolver::default(),
             tls: Arc::default(),
             compiler: Compiler::new(config.compile_threads_max),
+        })
+    }
+}
+
+impl rusm_engine {
+    fn new(config: &rusm_engine_config, host: &rusm_host) -> Result<rusm_engine, Failure> {
+        let shared = Arc::new(Shared::new(config, host)?);
+        let overflow = if config.overflow_guests_max == 0 {
+            None
+        } else {
+            let slab = slab(config)?;
+            let settings = overflow_config(config, &slab)?;
+            Some(Box::new(rusm_engine::of(&settings, &shared, Some(slab), None)?))
+        };
+        rusm_engine::of(&wasmtime_config(config)?, &shared, None, overflow)
+    }
+
+    fn of(
+        settings: &Config,
+        shared: &Arc<Shared>,
+        slab: Option<Arc<Slab>>,
+        overflow: Option<Box<rusm_engine>>,
+    ) -> Result<rusm_engine, Failure> {
+        Ok(rusm_engine {
+            engine: Engine::new(settings).map_err(does_not_start)?,
+            shared: Arc::clone(shared),
             component_linker: OnceLock::new(),
             module_linker: OnceLock::new(),
+            slab,
+            overflow,
         })
     }
 
@@ -138,23 +185,28 @@ impl rusm_engine {
     }
 
     pub fn host(&self) -> &HostTable {
-        &self.host
+        &self.shared.host
     }
 
     pub fn refusals(&self) -> &Arc<Refusals> {
-        &self.refusals
+        &self.shared.refusals
     }
 
     pub fn resolver(&self) -> &Arc<Resolver> {
-        self.resolver.get()
+        self.shared.resolver.get()
     }
 
     pub fn compiler(&self) -> &Compiler {
-        &self.compiler
+        &self.shared.compiler
     }
 
     pub fn tls(&self) -> &Arc<Tls> {
-        &self.tls
+        &self.shared.tls
+    }
+
+    /// Memories are copied at the start of an instance instead of being mapped from an image.
+    pub fn copies_images(&self) -> bool {
+        self.slab.is_some()
     }
 
     pub fn component_linker(&self) -> Result<&wasmtime::component::Linker<Guest>, Failure> {
@@ -175,10 +227,10 @@ impl rusm_engine {
 
     /// Runs `body` where the WASI implementation finds this engine's I/O runtime.
     pub fn with_runtime<R>(&self, body: impl FnOnce() -> R) -> R {
-        if ptr::eq(ENTERED.get(), self) {
+        if ptr::eq(ENTERED.get(), &*self.shared) {
             return body();
         }
-        let _guard = self.runtime.enter();
+        let _guard = self.shared.runtime.enter();
         body()
     }
 }
@@ -208,15 +260,13 @@ fn pool(config: &rusm_engine_config) -> Result<PoolingAllocationConfig, Failure>
     Ok(pool)
 }
 
-fn wasmtime_config(config: &rusm_engine_config) -> Result<Config, Failure> {
+/// What all engines have in common.
+fn common_config(config: &rusm_engine_config) -> Result<Config, Failure> {
     let mut out = Config::new();
     out.wasm_component_model(true)
         // Only WASI 0.3 needs it; left on it costs a third of every spawn and 100 ns of every host call.
         .concurrency_support(false)
-        .memory_init_cow(true)
         .epoch_interruption(true)
-        .memory_reservation(config.memory_reservation_bytes)
-        .memory_guard_size(config.memory_guard_bytes)
         .memory_reservation_for_growth(0)
         .async_stack_size(size(config.stack_bytes, "stack_bytes")?)
         .max_wasm_stack(size(config.wasm_stack_bytes_max, "wasm_stack_bytes_max")?)
@@ -225,6 +275,14 @@ fn wasmtime_config(config: &rusm_engine_config) -> Result<Config, Failure> {
         .coredump_on_trap(config.core_dumps)
         .wasm_backtrace_details(WasmBacktraceDetails::Enable)
         .wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES_MAX));
+    Ok(out)
+}
+
+fn wasmtime_config(config: &rusm_engine_config) -> Result<Config, Failure> {
+    let mut out = common_config(config)?;
+    out.memory_init_cow(true)
+        .memory_reservation(config.memory_reservation_bytes)
+        .memory_guard_size(config.memory_guard_bytes);
     if config.pooling {
         out.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config)?));
     } else {
@@ -233,8 +291,32 @@ fn wasmtime_config(config: &rusm_engine_config) -> Result<Config, Failure> {
     Ok(out)
 }
 
+/// The settings of the overflow: no address space behind a memory, so every access is checked; see `slab`.
+fn overflow_config(config: &rusm_engine_config, slab: &Arc<Slab>) -> Result<Config, Failure> {
+    let mut out = common_config(config)?;
+    out.memory_init_cow(false)
+        .memory_reservation(0)
+        .memory_guard_size(0)
+        .memory_may_move(true)
+        .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+        .with_host_memory(Arc::new(SlabMemories(Arc::clone(slab))))
+        .with_host_stack(Arc::new(SlabStacks(Arc::clone(slab))));
+    Ok(out)
+}
+
+fn slab(config: &rusm_engine_config) -> Result<Arc<Slab>, Failure> {
+    Slab::new(SlabSizes {
+        stacks_max: config.overflow_guests_max as usize,
+        stack_bytes: size(config.stack_bytes, "stack_bytes")?,
+        memories_max: config.overflow_guests_max as usize + MEMORIES_ON_THE_MOVE,
+        region_bytes_max: size(config.overflow_region_bytes_max, "overflow_region_bytes_max")?,
+        memory_bytes_max: size(config.memory_bytes_max, "memory_bytes_max")?,
+    })
+    .map_err(does_not_start)
+}
+
 thread_local! {
-    static ENTERED: Cell<*const rusm_engine> = const { Cell::new(ptr::null()) };
+    static ENTERED: Cell<*const Shared> = const { Cell::new(ptr::null()) };
     // Never dropped by the thread's end: the runtime's own thread locals may be gone by then.
     static GUARD: RefCell<Option<ManuallyDrop<EnterGuard<'static>>>> = const { RefCell::new(None) };
 }
@@ -278,6 +360,25 @@ pub unsafe extern "C" fn rusm_engine_free(engine: *mut rusm_engine) {
     }
 }
 
+/// The engine's overflow, on which components can be compiled and loaded as on the engine itself; null if it has none.
+/// Freed with the engine; everything else that is asked of the engine holds for both. Threads: any.
+///
+/// # Safety
+/// `engine` must be a live engine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rusm_engine_overflow(engine: *const rusm_engine) -> *const rusm_engine {
+    // SAFETY: by contract.
+    let overflow = unsafe { &*engine }.overflow.as_deref();
+    overflow.map_or(ptr::null(), ptr::from_ref)
+}
+
+/// Whether the pages that guard the stacks of an overflow take no mappings of their own (Linux 6.13); else each takes two.
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub extern "C" fn rusm_guards_are_free() -> bool {
+    crate::os::has_guard_install()
+}
+
 /// Ends the current tick: each guest that runs calls `tick` at its next check. Threads: any; async-signal-safe.
 ///
 /// # Safety
@@ -285,7 +386,11 @@ pub unsafe extern "C" fn rusm_engine_free(engine: *mut rusm_engine) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rusm_engine_increment_epoch(engine: *const rusm_engine) {
     // SAFETY: by contract.
-    unsafe { &*engine }.engine.increment_epoch();
+    let engine = unsafe { &*engine };
+    engine.engine.increment_epoch();
+    if let Some(overflow) = &engine.overflow {
+        overflow.engine.increment_epoch();
+    }
 }
 
 /// Fills in 32 bytes that differ between engines that cannot share artifacts: version, target, CPU features, settings.
@@ -314,15 +419,21 @@ pub unsafe extern "C" fn rusm_engine_compat_hash(engine: *const rusm_engine, out
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rusm_engine_pool_usage(engine: *const rusm_engine, out: *mut rusm_pool_usage) {
     // SAFETY: by contract.
-    let metrics = unsafe { &*engine }.engine.pooling_allocator_metrics();
-    let usage = metrics.map_or_else(rusm_pool_usage::default, |metrics| rusm_pool_usage {
+    let engine = unsafe { &*engine };
+    let metrics = engine.engine.pooling_allocator_metrics();
+    let mut usage = metrics.map_or_else(rusm_pool_usage::default, |metrics| rusm_pool_usage {
         component_instances: metrics.component_instances(),
         core_instances: metrics.core_instances(),
         memories: metrics.memories() as u64,
         tables: metrics.tables() as u64,
         stacks: metrics.stacks() as u64,
         unused_warm_memories: u64::from(metrics.unused_warm_memories()),
+        ..rusm_pool_usage::default()
     });
+    if let Some(slab) = engine.overflow.as_ref().and_then(|overflow| overflow.slab.as_ref()) {
+        usage.overflow_memories = slab.memories_used() as u64;
+        usage.overflow_stacks = slab.stacks_used() as u64;
+    }
     // SAFETY: by contract.
     unsafe { out.write(usage) };
 }
@@ -334,7 +445,7 @@ pub unsafe extern "C" fn rusm_engine_pool_usage(engine: *const rusm_engine, out:
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rusm_engine_refusals(engine: *const rusm_engine, out: *mut rusm_refusals) {
     // SAFETY: by contract.
-    unsafe { out.write((*engine).refusals.get()) };
+    unsafe { out.write((&*engine).refusals().get()) };
 }
 
 /// Prepares the calling thread for driving many instances of `engine`: the rest of its life each resume and drop is
@@ -347,9 +458,9 @@ pub unsafe extern "C" fn rusm_thread_enter(engine: *const rusm_engine) {
     rusm_thread_leave();
     Engine::tls_eager_initialize();
     // SAFETY: by contract.
-    let guard = unsafe { &*engine }.runtime.enter();
-    GUARD.set(Some(ManuallyDrop::new(guard)));
-    ENTERED.set(engine);
+    let engine = unsafe { &*engine };
+    GUARD.set(Some(ManuallyDrop::new(engine.shared.runtime.enter())));
+    ENTERED.set(&raw const *engine.shared);
 }
 
 /// Undoes `rusm_thread_enter` on the calling thread; nothing happens if there is nothing to undo.

@@ -4,6 +4,7 @@
 
 use crate::abi::{panic_text, rusm_buffer};
 use crate::guest::Guest;
+use crate::slab::NO_ROOM;
 use std::any::Any;
 use wasmtime::{Error, PoolConcurrencyLimitError, Result, Store, Trap, WasmBacktrace, WasmCoreDump};
 use wasmtime_wasi::I32Exit;
@@ -25,7 +26,7 @@ pub enum rusm_exit_kind {
     /// `tick` said RUSM_TICK_STOP.
     STOPPED = 5,
     STACK_OVERFLOW = 6,
-    /// The engine's pool has no slot left; the guest did not run.
+    /// The engine has no slot left, or the system no memory for one; the guest did not run.
     NO_CAPACITY = 7,
     /// A host function failed, or the guest could not be set up.
     HOST_ERROR = 8,
@@ -162,6 +163,19 @@ impl Ending {
     }
 }
 
+/// The slab had no slot, or the system refused what one needs: Wasmtime passes that on as a text. Of a guest that did run
+/// no text is made: that takes long.
+fn is_without_capacity(error: &Error) -> bool {
+    const SYSTEM_REFUSES: &str = "(os error 12)";
+    if error.downcast_ref::<WasmBacktrace>().is_some() {
+        return false;
+    }
+    error.chain().any(|cause| {
+        let text = cause.to_string();
+        text.starts_with(NO_ROOM) || text.ends_with(SYSTEM_REFUSES)
+    })
+}
+
 fn classify(error: &Error, guest: &Guest) -> rusm_exit_kind {
     if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
         return rusm_exit_kind::NO_CAPACITY;
@@ -181,6 +195,8 @@ fn classify(error: &Error, guest: &Guest) -> rusm_exit_kind {
     }
     if trap.is_some() {
         rusm_exit_kind::TRAP
+    } else if is_without_capacity(error) {
+        rusm_exit_kind::NO_CAPACITY
     } else {
         rusm_exit_kind::HOST_ERROR
     }

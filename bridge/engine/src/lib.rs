@@ -1,6 +1,6 @@
 //! The engine behind a C ABI: it owns the memory and the execution of guests and decides nothing.
 //!
-//! Nouns: an *engine* holds the pool of slots; `rusm_compile` turns WebAssembly into an *artifact*, which loads as a
+//! Nouns: an *engine* holds the pool of slots, and perhaps an *overflow* beyond it; `rusm_compile` turns WebAssembly into an *artifact*, which loads as a
 //! *component*; a component made ready to run by one of its entries is a *program*; *grants* say what a guest may use;
 //! an *instance* is one guest, resumed by the embedder until it ends.
 //!
@@ -29,9 +29,11 @@ pub mod instance;
 mod lookup;
 mod module_processes;
 pub mod network;
+mod os;
 mod outgoing;
 mod process_v2;
 pub mod program;
 mod resolver;
+mod slab;
 mod stdio;
 pub mod wake;

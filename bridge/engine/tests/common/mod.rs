@@ -243,6 +243,8 @@ pub fn small_config() -> rusm_engine_config {
         blocking_threads_max: 2,
         compile_threads_max: 2,
         core_dumps: false,
+        overflow_guests_max: 0,
+        overflow_region_bytes_max: 0,
     }
 }
 
