@@ -14,6 +14,7 @@
 #include "bench/guest_workloads.h"
 #include "bench/http_workloads.h"
 #include "bench/life_workloads.h"
+#include "bench/live_workloads.h"
 #include "bench/net_workloads.h"
 #include "bench/start_workloads.h"
 #include "bench/store_workloads.h"
@@ -43,19 +44,21 @@ double load_average() {
 }
 
 void print_json(const Workload& workload, const Options& options, const Measurement& measured, double load) {
-  const nlohmann::ordered_json line = {
+  nlohmann::ordered_json line = {
       {"workload", workload.name},   {"value", static_cast<std::uint64_t>(measured.value)},
       {"unit", measured.unit},       {"p50_ns", measured.p50_ns},
       {"p99_ns", measured.p99_ns},   {"workers", measured.workers},
       {"seconds", options.seconds},  {"machine", machine()},
       {"load_average_before", load},
   };
+  for (const auto& [name, value] : measured.more) line[name] = value;
   std::puts(line.dump().c_str());
 }
 
 void print_text(const Workload& workload, const Measurement& measured) {
   fmt::print("{:<26} {:>14.0f} {}", workload.name, measured.value, measured.unit);
   if (measured.p99_ns != 0) fmt::print("   p50 {} ns, p99 {} ns", measured.p50_ns, measured.p99_ns);
+  for (const auto& [name, value] : measured.more) fmt::print("   {} {}", name, value);
   fmt::print("   ({} workers)\n", measured.workers);
 }
 
@@ -110,6 +113,11 @@ const std::vector<Workload>& workloads() {
       {"component-spawn", "instances of a component that start, write to their memory and end", component_spawn},
       {"module-spawn", "the same with a core module", module_spawn},
       {"actor-component-spawn", "the same with a component that imports rusm:runtime", actor_component_spawn},
+      {"module-idle-memory",
+       "memory of each of 20,000 core modules that wait for a message; percentiles are round trips",
+       module_idle_memory},
+      {"component-idle-memory", "the same with components", component_idle_memory},
+      {"live-guests", "core modules alive at once: 100,000; fails where the engine has room for fewer", live_guests},
       {"component-pingpong", "messages between one pair of components", component_pingpong},
       {"component-pingpong-many", "messages between four pairs of components", component_pingpong_many},
       {"module-pingpong", "messages between one pair of core modules", module_pingpong},

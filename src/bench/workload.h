@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -25,6 +26,8 @@ struct Measurement {
   std::uint64_t p50_ns = 0;  // of single operations, where the workload measures them; else 0
   std::uint64_t p99_ns = 0;
   unsigned workers = 0;
+  // What else was counted, by the names of JSON's fields.
+  std::vector<std::pair<std::string, std::uint64_t>> more = {};
 };
 
 struct Workload {

@@ -10,6 +10,7 @@
 #include "bench/flow_workloads.h"
 #include "bench/guest_flow_workloads.h"
 #include "bench/guest_workloads.h"
+#include "bench/live_workloads.h"
 #include "bench/start_workloads.h"
 #include "bench/supervisor_workloads.h"
 
@@ -42,6 +43,18 @@ TEST(Workloads, GuestsRunToTheirEnd) {
     ASSERT_TRUE(measured.has_value()) << measured.error().to_string();
     EXPECT_GT(measured->value, 0);
   }
+}
+
+TEST(Workloads, GuestsThatWaitAreAllAlive) {
+  for (const bool is_component : {false, true}) {
+    const Result<Measurement> measured =
+        hold_guests(kShort, {.is_component = is_component, .guests = 300, .pool = 100});
+    ASSERT_TRUE(measured.has_value()) << measured.error().to_string();
+    EXPECT_GT(measured->value, 0);
+    EXPECT_GT(measured->p50_ns, 0u);
+  }
+  const Result<Measurement> refused = hold_guests(kShort, {.is_component = false, .guests = 300, .slots = 200});
+  EXPECT_FALSE(refused.has_value());
 }
 
 TEST(Workloads, PrintOneLineOfJson) {
