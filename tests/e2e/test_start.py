@@ -153,6 +153,32 @@ class CodeCacheTest(harness.TestCase):
         self.assertEqual(self.cache_files(), {}, "no half file is left")
 
 
+class LimitsTest(harness.TestCase):
+    def engine_of(self, server):
+        return server.log.wait_for(lambda line: line["area"] == "engine" and line["msg"] == "ready", "its sizes")
+
+    def test_the_caps_are_derived_and_told(self):
+        sizes = self.engine_of(self.serve())
+        self.assertGreater(int(sizes["guests_max"]), int(sizes["pool_max"]))
+        server = self.serve(extra="[engine]\nmax_instances = 100\npool_instances = 10")
+        sizes = self.engine_of(server)
+        self.assertEqual((sizes["guests_max"], sizes["pool_max"]), ("100", "10"))
+        self.assertEqual(server.ask("GET", "/").status, 200)
+
+    def test_few_addresses(self):
+        server = self.serve(limits=harness.limit(harness.resource.RLIMIT_AS, 16 << 30))
+        self.assertLess(int(self.engine_of(server)["pool_max"]), 500)
+        for _ in range(20):
+            self.assertEqual(server.ask("GET", "/").status, 200)
+
+    def test_too_few_addresses(self):
+        path = self.write("rusm.toml", '[[serve]]\nlisten = "127.0.0.1:0"\ncomponent = "it"\n'
+                          f'[components.it]\nsource = "{harness.guest("hello")}"\n[engine]\nmax_memory_mb = 4096\n')
+        result = self.rusm("serve", "--config", path, limits=harness.limit(harness.resource.RLIMIT_AS, 4 << 30))
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(b"ulimit -v", result.stderr)
+
+
 class EndTest(harness.TestCase):
     def hostile(self, **options):
         return self.serve({"/*": "hostile"}, components=("hostile",), **options)
