@@ -62,9 +62,9 @@ constexpr std::array kEngineKeys = {
                       100, 100'000},
     Key<EngineConfig>{"blocking_threads", &EngineConfig::blocking_threads, "Threads for the files of all instances.", 1,
                       512},
-    Key<EngineConfig>{
-        "zero_stacks", &EngineConfig::zero_stacks,
-        "Clear stacks between two tenants. No guest can read them anyway; costs about a microsecond a start."},
+    Key<EngineConfig>{"zero_stacks", &EngineConfig::zero_stacks,
+                      "Clear stacks between two tenants. No guest can read them anyway; costs 1.5 µs a start; the "
+                      "overflow always does it."},
     Key<EngineConfig>{"code_cache", &EngineConfig::code_cache,
                       "Keep compiled code on disk, so that the next start is quick."},
     Key<EngineConfig>{"code_cache_dir", &EngineConfig::code_cache_dir,

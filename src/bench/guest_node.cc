@@ -10,12 +10,14 @@
 namespace rusm::bench {
 
 Result<std::unique_ptr<GuestNode>> GuestNode::open(const Options& options, const std::vector<Guest>& guests,
-                                                   otp::EventHook* hook) {
+                                                   otp::EventHook* hook, wasm::EngineOptions sizes) {
   std::unique_ptr<GuestNode> node(new GuestNode);
   const unsigned workers = options.workers != 0 ? options.workers : std::max(1u, std::thread::hardware_concurrency());
   wasm::Capabilities capabilities;
   // As a node does it: room for what its components may use.
-  auto engine = wasm::Engine::open({.memory_bytes_max = capabilities.memory_bytes_max, .workers = workers});
+  sizes.memory_bytes_max = capabilities.memory_bytes_max;
+  sizes.workers = workers;
+  auto engine = wasm::Engine::open(std::move(sizes));
   if (!engine) return std::unexpected(std::move(engine.error()));
   node->engine_ = std::move(*engine);
   const otp::RuntimeParts parts = {

@@ -26,8 +26,9 @@ class GuestNode {
     Nanoseconds cpu_max = wasm::Capabilities().cpu_max;
   };
 
+  // `sizes`: of the engine, where the workload is about them.
   static Result<std::unique_ptr<GuestNode>> open(const Options& options, const std::vector<Guest>& guests,
-                                                 otp::EventHook* hook = nullptr);
+                                                 otp::EventHook* hook = nullptr, wasm::EngineOptions sizes = {});
   // Ends all processes first.
   ~GuestNode();
   GuestNode(const GuestNode&) = delete;

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "bench/gate.h"
 #include "bench/guest_node.h"
@@ -49,9 +50,9 @@ otp::Routine spawner(otp::Self& self, Nanoseconds until, wasm::GuestMaker* maker
 
 }  // namespace
 
-Result<Measurement> spawn_guests(const Options& options, std::string_view wasm) {
+Result<Measurement> spawn_guests(const Options& options, std::string_view wasm, wasm::EngineOptions engine) {
   Ends ends;
-  auto node = GuestNode::open(options, {{.wasm = wasm}}, &ends);
+  auto node = GuestNode::open(options, {{.wasm = wasm}}, &ends, std::move(engine));
   if (!node) return std::unexpected(std::move(node.error()));
   otp::Runtime& runtime = (*node)->runtime();
   const Clock& clock = (*node)->clock();
@@ -78,6 +79,14 @@ Result<Measurement> component_spawn(const Options& options) {
 
 Result<Measurement> module_spawn(const Options& options) {
   return spawn_guests(options, kModule);
+}
+
+Result<Measurement> module_spawn_zeroed(const Options& options) {
+  return spawn_guests(options, kModule, {.zero_stacks = true});
+}
+
+Result<Measurement> module_spawn_overflow(const Options& options) {
+  return spawn_guests(options, kModule, {.guests_max = 4000, .pool_max = 1});
 }
 
 }  // namespace rusm::bench

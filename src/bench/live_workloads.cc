@@ -1,23 +1,18 @@
 #include "bench/live_workloads.h"
 
 #include <algorithm>
-#include <cstring>
 #include <fstream>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
-#include <thread>
+#include <vector>
 
-#include "base/entropy.h"
 #include "base/histogram.h"
 #include "bench/gate.h"
+#include "bench/guest_node.h"
 #include "bench/resident.h"
 #include "otp/routine.h"
-#include "otp/runtime.h"
-#include "wasm/engine.h"
-#include "wasm/guest_factory.h"
-#include "wasm/program.h"
 
 namespace rusm::bench {
 namespace {
@@ -114,15 +109,13 @@ Round ask(otp::Runtime& runtime, const std::vector<otp::Pid>& guests, Nanosecond
   return round;
 }
 
-Result<std::vector<otp::Pid>> start(otp::Runtime& runtime, wasm::GuestMaker& maker, std::uint32_t count) {
+Result<std::vector<otp::Pid>> start(GuestNode& node, std::uint32_t count) {
   std::vector<otp::Pid> guests;
   guests.reserve(count);
   while (guests.size() < count) {
-    Result<otp::BodyPtr> body = maker.make({});
-    if (!body) return std::unexpected(std::move(body.error()));
-    otp::SpawnOptions options;
-    maker.limit(options);
-    guests.push_back(runtime.spawn_body(std::move(*body), std::move(options)));
+    const Result<otp::Pid> guest = node.spawn();
+    if (!guest) return std::unexpected(guest.error());
+    guests.push_back(*guest);
   }
   return guests;
 }
@@ -130,24 +123,16 @@ Result<std::vector<otp::Pid>> start(otp::Runtime& runtime, wasm::GuestMaker& mak
 }  // namespace
 
 Result<Measurement> hold_guests(const Options& options, const Held& held) {
-  SystemClock clock;
-  SystemEntropy entropy;
-  otp::QuietReactorFactory reactors;
-  const unsigned workers = options.workers != 0 ? options.workers : std::max(1u, std::thread::hardware_concurrency());
-  auto engine = wasm::Engine::open({.guests_max = held.slots, .pool_max = held.pool, .workers = workers});
-  if (!engine) return std::unexpected(engine.error());
-  wasm::Capabilities capabilities;
-  capabilities.cpu_max = kNever;
-  auto program = wasm::Program::from_bytes(
-      **engine, nullptr, std::as_bytes(std::span(held.is_component ? kComponent : kModule)), "bench guest",
-      {.name = "bench", .entry = wasm::Entry::kExport, .function = "run", .capabilities = std::move(capabilities)});
-  if (!program) return std::unexpected(program.error());
-  otp::Runtime runtime({.workers = workers}, {.clock = clock, .entropy = entropy, .reactors = reactors});
-  wasm::GuestMaker maker(*program, runtime);
+  const std::string_view wasm = held.is_component ? kComponent : kModule;
+  auto opened = GuestNode::open(options, {{.wasm = wasm, .cpu_max = kNever}}, nullptr, held.engine);
+  if (!opened) return std::unexpected(std::move(opened.error()));
+  GuestNode& node = **opened;
+  const Clock& clock = node.clock();
+  otp::Runtime& runtime = node.runtime();
   const std::uint64_t resident = resident_bytes();
   const std::uint64_t tables = status_bytes("VmPTE:");
   const Nanoseconds begin = clock.now();
-  Result<std::vector<otp::Pid>> guests = start(runtime, maker, held.guests);
+  Result<std::vector<otp::Pid>> guests = start(node, held.guests);
   if (!guests) return std::unexpected(std::move(guests.error()));
   const Round first = ask(runtime, *guests, kNever);
   const auto spent = static_cast<double>(clock.now() - begin);
@@ -155,10 +140,8 @@ Result<Measurement> hold_guests(const Options& options, const Held& held) {
   const std::uint64_t resident_after = resident_bytes();
   const std::uint64_t tables_after = status_bytes("VmPTE:");
   const std::uint64_t maps = mappings();
-  const std::uint64_t pooled = (*engine)->slots().pool().used();
+  const std::uint64_t pooled = node.engine().slots().pool().used();
   const bool all_live = first.answers == held.guests && runtime.process_count() >= held.guests;
-  runtime.kill_all();
-  runtime.wait_until_empty(kNever);
   if (!all_live || second.answers == 0) {
     return fail(ErrorCode::kInternal, "bench guest", "a guest does not answer, or ended before its time");
   }
@@ -170,7 +153,7 @@ Result<Measurement> hold_guests(const Options& options, const Held& held) {
       .unit = "bytes/guest",
       .p50_ns = second.round_trips.percentile(0.5),
       .p99_ns = second.round_trips.percentile(0.99),
-      .workers = workers,
+      .workers = runtime.workers(),
       .more = {{"page_table_bytes", each(tables, tables_after)},
                {"guests", held.guests},
                {"pooled", pooled},
@@ -185,6 +168,10 @@ Result<Measurement> module_idle_memory(const Options& options) {
 
 Result<Measurement> component_idle_memory(const Options& options) {
   return hold_guests(options, {.is_component = true, .guests = kIdleGuests});
+}
+
+Result<Measurement> module_idle_memory_64k(const Options& options) {
+  return hold_guests(options, {.is_component = false, .guests = kIdleGuests, .engine = {.stack_bytes = 64 << 10}});
 }
 
 Result<Measurement> live_guests(const Options& options) {

@@ -4,15 +4,14 @@
 #include <cstdint>
 
 #include "bench/workload.h"
+#include "wasm/engine.h"
 
 namespace rusm::bench {
 
 struct Held {
   bool is_component = false;
   std::uint32_t guests = 0;
-  // Sizes of the engine; 0: derived, as always.
-  std::uint32_t slots = 0;
-  std::uint32_t pool = 0;
+  wasm::EngineOptions engine = {};
 };
 
 // Starts guests that wait for a message, and then asks one after the other, each of which answers and waits again. The
@@ -22,6 +21,7 @@ Result<Measurement> hold_guests(const Options& options, const Held& held);
 
 Result<Measurement> module_idle_memory(const Options& options);
 Result<Measurement> component_idle_memory(const Options& options);
+Result<Measurement> module_idle_memory_64k(const Options& options);
 // The value is the number of guests.
 Result<Measurement> live_guests(const Options& options);
 

@@ -36,9 +36,10 @@ TEST(Workloads, TheCoreOnesRunToTheirEnd) {
 }
 
 TEST(Workloads, GuestsRunToTheirEnd) {
-  for (auto* workload : {&component_spawn, &module_spawn, &actor_component_spawn, &component_pingpong, &module_pingpong,
-                         &component_pingpong_many, &module_pingpong_many, &guest_rtt, &component_rtt, &wasm_stream,
-                         &fairness_guests, &cold_start, &node_start}) {
+  for (auto* workload :
+       {&component_spawn, &module_spawn, &module_spawn_zeroed, &module_spawn_overflow, &actor_component_spawn,
+        &component_pingpong, &module_pingpong, &component_pingpong_many, &module_pingpong_many, &guest_rtt,
+        &component_rtt, &wasm_stream, &fairness_guests, &cold_start, &node_start}) {
     const Result<Measurement> measured = workload(kShort);
     ASSERT_TRUE(measured.has_value()) << measured.error().to_string();
     EXPECT_GT(measured->value, 0);
@@ -48,12 +49,13 @@ TEST(Workloads, GuestsRunToTheirEnd) {
 TEST(Workloads, GuestsThatWaitAreAllAlive) {
   for (const bool is_component : {false, true}) {
     const Result<Measurement> measured =
-        hold_guests(kShort, {.is_component = is_component, .guests = 300, .pool = 100});
+        hold_guests(kShort, {.is_component = is_component, .guests = 300, .engine = {.pool_max = 100}});
     ASSERT_TRUE(measured.has_value()) << measured.error().to_string();
     EXPECT_GT(measured->value, 0);
     EXPECT_GT(measured->p50_ns, 0u);
   }
-  const Result<Measurement> refused = hold_guests(kShort, {.is_component = false, .guests = 300, .slots = 200});
+  const Result<Measurement> refused =
+      hold_guests(kShort, {.is_component = false, .guests = 300, .engine = {.guests_max = 200}});
   EXPECT_FALSE(refused.has_value());
 }
 
