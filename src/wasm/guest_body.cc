@@ -151,8 +151,9 @@ otp::ExitReason GuestBody::reason_of(const rusm_exit& exit) noexcept {
       return ExitReason::limit("cpu", "its CPU time is used up", text_of(exit.backtrace));
     case RUSM_EXIT_KIND_NO_CAPACITY:
       return ExitReason::limit("instances", text_of(exit.text));
-    case RUSM_EXIT_KIND_HOST_ERROR:
     case RUSM_EXIT_KIND_PANIC:
+      return ExitReason::crashed("panic", text_of(exit.text));
+    case RUSM_EXIT_KIND_HOST_ERROR:
       break;
   }
   return ExitReason::crashed("host", text_of(exit.text) + core_dump_, text_of(exit.backtrace));

@@ -45,7 +45,8 @@ class CommandStatus final : public otp::Attachment {
 //   said why (`exit` of rusm:runtime@0.2.0)        what it said
 //   trap                                           crashed("trap"), with a backtrace
 //   its stack is full                              crashed("stack")
-//   host function failed or panicked               crashed("host")
+//   host function failed                           crashed("host")
+//   a defect of the bridge, contained              crashed("panic")
 //   memory, tables, CPU time, the engine's slots   limit("memory" | "tables" | "cpu" | "instances")
 //   what it may hold as a process (ActorLimits)    limit("timers" | "streams" | "monitors" | "names" | "message" |
 //                                                        "chunk" | "mailbox")

@@ -9,6 +9,17 @@ rusm_rust_guest(events FOLDER tests/guests/events INPUTS wit/runtime-0.2/runtime
 rusm_rust_guest(network FOLDER tests/guests/network)
 rusm_cpp_guest(conformance KEEP_CORE SOURCES tests/guests/conformance/conformance.cc)
 
+# The guest of tests/hostcalls: its table of calls is made out of the bindings, so that it calls all that its world has.
+find_package(Python3 3.9 REQUIRED COMPONENTS Interpreter)
+rusm_wit_bindings(rusm_caller caller tests/hostcalls/caller)
+set(rusm_caller_table ${RUSM_GUEST_DIR}/caller_calls.cc)
+add_custom_command(OUTPUT ${rusm_caller_table} ${RUSM_GUEST_DIR}/caller_calls.txt
+  COMMAND Python3::Interpreter ${CMAKE_SOURCE_DIR}/tests/hostcalls/caller/table.py ${rusm_caller}/caller.c
+    ${rusm_caller_table} ${RUSM_GUEST_DIR}/caller_calls.txt
+  DEPENDS ${rusm_caller_HEADER} ${CMAKE_SOURCE_DIR}/tests/hostcalls/caller/table.py VERBATIM)
+rusm_cpp_guest(caller WORLD caller WIT tests/hostcalls/caller INCLUDE ${CMAKE_SOURCE_DIR}/tests/hostcalls/caller
+  SOURCES ${rusm_caller_table} tests/hostcalls/caller/caller.cc)
+
 # Guests that nobody wrote for RUSM, as the published tools make them.
 rusm_rust_guest(foreign-wstd FOLDER tests/guests/foreign_wstd)
 find_program(RUSM_GO go)

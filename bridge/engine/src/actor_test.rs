@@ -98,6 +98,38 @@ fn caller_of(name: &str, ty: &wasmtime::FuncType) -> String {
     )
 }
 
+/// What tests/hostcalls calls with arguments of every kind.
+const MODULE_CALLS: &str = include_str!("../../../tests/hostcalls/module_calls.txt");
+
+#[test]
+fn all_that_modules_are_offered_is_tested_with_every_kind_of_argument() -> Result<()> {
+    let engine = engine()?;
+    let linker = engine.module_linker().map_err(failed)?;
+    let mut store = guest(engine).into_store(engine.wasmtime());
+    let mut offered = Vec::new();
+    let definitions: Vec<_> = linker
+        .iter(&mut store)
+        .map(|(module, name, item)| (module.to_owned(), name.to_owned(), item))
+        .collect();
+    for (module, name, item) in definitions {
+        let ExternType::Func(ty) = item.ty(&store) else {
+            return Err(wasmtime::Error::msg(format!("{name} is no function")));
+        };
+        let mut words = vec![module, name];
+        words.extend(ty.params().map(|param| param.to_string()));
+        words.push("->".to_owned());
+        words.extend(ty.results().map(|result| result.to_string()));
+        offered.push(words.join(" "));
+    }
+    offered.sort();
+    let tested: Vec<&str> = MODULE_CALLS.lines().collect();
+    assert_eq!(offered, tested, "tests/hostcalls/module_calls.txt lists what modules may import");
+    for name in actor_module::FUNCTIONS {
+        assert!(tested.iter().any(|line| line.starts_with(&format!("rusm {name} "))), "{name}");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_panic_in_any_call_of_a_module_is_contained() -> Result<()> {
     let engine = engine()?;
