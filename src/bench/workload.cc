@@ -18,6 +18,7 @@
 #include "bench/net_workloads.h"
 #include "bench/start_workloads.h"
 #include "bench/store_workloads.h"
+#include "bench/storm_workloads.h"
 #include "bench/supervisor_workloads.h"
 
 namespace rusm::bench {
@@ -135,6 +136,8 @@ const std::vector<Workload>& workloads() {
       {"cold-start", "loads of a 1 MB component whose code is in the cache, to the end of its first instance",
        cold_start},
       {"node-start", "the same with the node, from nothing", node_start},
+      {"guest-crash-storm", "what a guest that crashes costs, start and link included, in percent of one that returns",
+       guest_crash_storm},
       {"http", "requests to a component (--component), a fresh instance each; wrk -t1 -c64 is the client", http},
       {"http-native", "the same to a native process: what serving costs without WebAssembly", http_native},
       {"kv", "durable writes of 64 processes that read a value, change it and write it back; percentiles are of both",
