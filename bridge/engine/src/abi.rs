@@ -156,6 +156,11 @@ pub fn panic_text(payload: &(dyn Any + Send)) -> String {
 /// # Safety
 /// `error` must be null or writable; what it held is overwritten, not freed.
 pub unsafe fn call(error: *mut rusm_buffer, body: impl FnOnce() -> Result<(), Failure>) -> rusm_status {
+    let body = || {
+        #[cfg(test)]
+        crate::actor_test::maybe_panic_in_export();
+        body()
+    };
     let failure = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => return rusm_status::OK,
         Ok(Err(failure)) => failure,

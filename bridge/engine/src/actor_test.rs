@@ -15,6 +15,7 @@ use wasmtime::{ExternType, Module, Result, ValType};
 
 thread_local! {
     static PANICS: Cell<bool> = const { Cell::new(false) };
+    static EXPORTS_PANIC: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Panics if a test on this thread wants it to, where the embedder's function would be called.
@@ -29,7 +30,7 @@ unsafe extern "C" fn never() {
 }
 
 /// An engine none of whose embedder's functions is ever called.
-fn engine() -> Result<&'static rusm_engine> {
+pub fn engine() -> Result<&'static rusm_engine> {
     let (mut engine, mut error) = (ptr::null_mut(), rusm_buffer::EMPTY);
     // SAFETY: a table of function pointers, none of which is called; a configuration of which the rest is zero.
     unsafe {
@@ -51,7 +52,7 @@ fn engine() -> Result<&'static rusm_engine> {
     }
 }
 
-fn guest(engine: &'static rusm_engine) -> Guest {
+pub fn guest(engine: &'static rusm_engine) -> Guest {
     let mut grants = ptr::null_mut();
     // SAFETY: a configuration of nothing but zeros and null pointers is one that grants nothing.
     unsafe {
@@ -63,7 +64,7 @@ fn guest(engine: &'static rusm_engine) -> Guest {
     }
 }
 
-fn failed(failure: crate::abi::Failure) -> wasmtime::Error {
+pub fn failed(failure: crate::abi::Failure) -> wasmtime::Error {
     wasmtime::Error::msg(failure.text)
 }
 
@@ -96,6 +97,29 @@ fn caller_of(name: &str, ty: &wasmtime::FuncType) -> String {
         params.join(" "),
         results.join(" ")
     )
+}
+
+/// The same inside of an export.
+pub fn maybe_panic_in_export() {
+    if EXPORTS_PANIC.get() {
+        std::panic::panic_any("injected");
+    }
+}
+
+/// Runs `body` with a panic in each call of a guest.
+pub fn with_panics_in_calls<R>(body: impl FnOnce() -> R) -> R {
+    PANICS.set(true);
+    let result = body();
+    PANICS.set(false);
+    result
+}
+
+/// Runs `body` with a panic in each export.
+pub fn with_panics<R>(body: impl FnOnce() -> R) -> R {
+    EXPORTS_PANIC.set(true);
+    let result = body();
+    EXPORTS_PANIC.set(false);
+    result
 }
 
 /// What tests/hostcalls calls with arguments of every kind.

@@ -176,6 +176,8 @@ pub unsafe extern "C" fn rusm_instance_new(
         return std::ptr::null_mut();
     };
     let make = || {
+        #[cfg(test)]
+        crate::actor_test::maybe_panic_in_export();
         let guest = Guest::new(program.engine, Host::new(program.engine.host(), context), grants);
         Box::into_raw(Box::new(rusm_instance::new(program, guest)))
     };
@@ -194,7 +196,12 @@ pub unsafe extern "C" fn rusm_instance_resume(instance: *mut rusm_instance, wake
     if let Some(waker) = waker {
         instance.wake.set_target(*waker);
     }
-    match catch_unwind(AssertUnwindSafe(|| instance.resume())) {
+    let resume = || {
+        #[cfg(test)]
+        crate::actor_test::maybe_panic_in_export();
+        instance.resume()
+    };
+    match catch_unwind(AssertUnwindSafe(resume)) {
         Ok(step) => step,
         Err(payload) => {
             let ending = Ending::panic(payload.as_ref());
@@ -208,7 +215,12 @@ pub unsafe extern "C" fn rusm_instance_resume(instance: *mut rusm_instance, wake
 fn retire(instance: &mut rusm_instance, next: Task) {
     let old = std::mem::replace(&mut instance.task, next);
     let engine = instance.program.engine;
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| engine.with_runtime(|| drop(old)))) {
+    let clean_up = move || {
+        #[cfg(test)]
+        crate::actor_test::maybe_panic_in_export();
+        drop(old);
+    };
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| engine.with_runtime(clean_up))) {
         // The guest is gone either way; leaking the payload keeps its own destructor from panicking in turn.
         drop(panic_text(payload.as_ref()));
         std::mem::forget(payload);
@@ -231,7 +243,12 @@ pub unsafe extern "C" fn rusm_instance_exit(instance: *mut rusm_instance, out: *
         return false;
     };
     let engine = instance.program.engine;
-    let exit = catch_unwind(AssertUnwindSafe(|| engine.with_runtime(|| ending.into_exit())));
+    let tell = || {
+        #[cfg(test)]
+        crate::actor_test::maybe_panic_in_export();
+        ending.into_exit()
+    };
+    let exit = catch_unwind(AssertUnwindSafe(|| engine.with_runtime(tell)));
     let exit = exit.unwrap_or_else(|payload| Ending::panic(payload.as_ref()).into_exit());
     // SAFETY: by contract.
     unsafe { out.write(exit) };
@@ -267,7 +284,11 @@ pub unsafe extern "C" fn rusm_instance_core_dump(
         return false;
     };
     let engine = instance.program.engine;
-    let dump = || engine.with_runtime(|| ending.core_dump(&name, bytes_max));
+    let dump = || {
+        #[cfg(test)]
+        crate::actor_test::maybe_panic_in_export();
+        engine.with_runtime(|| ending.core_dump(&name, bytes_max))
+    };
     let Ok(Some(dump)) = catch_unwind(AssertUnwindSafe(dump)) else {
         return false;
     };

@@ -31,6 +31,8 @@ mod module_processes;
 pub mod network;
 mod os;
 mod outgoing;
+#[cfg(test)]
+mod panic_test;
 mod process_v2;
 pub mod program;
 mod resolver;
