@@ -10,6 +10,7 @@ SOAK_SECONDS ?= 300
 SOAK_SEEDS ?= 3000000
 SOAK_KILLS ?= 5000
 SOAK_CONNECTIONS ?= 10000
+SOAK_GUESTS ?= 10000000
 
 .PHONY: help run build install install-libraries docs test bench check format soak clean setup
 
@@ -25,7 +26,8 @@ help:
 	@echo 'make format    format the tree'
 	@echo 'make soak      SOAK_SEEDS=$(SOAK_SEEDS) random programs against the model; SOAK_KILLS=$(SOAK_KILLS) times a durable store whose'
 	@echo '               writer is killed; the example bank killed as often, and the example chat with'
-	@echo '               SOAK_CONNECTIONS=$(SOAK_CONNECTIONS) connections, under kills; then serve under mixed load for'
+	@echo '               SOAK_CONNECTIONS=$(SOAK_CONNECTIONS) connections, under kills; SOAK_GUESTS=$(SOAK_GUESTS) guests that end'
+	@echo '               in every way; then serve under mixed load for'
 	@echo '               SOAK_SECONDS=$(SOAK_SECONDS) s, watching answers, memory and descriptors'
 	@echo 'make clean     remove build/; what is kept under ~/.cache/rusm stays'
 	@echo 'JOBS=N limits how much runs at once ($(JOBS) here).'
@@ -84,7 +86,8 @@ format: setup
 
 soak_examples = PYTHONPATH=tests/python RUSM_EXAMPLES=build/release/examples RUSM_EXAMPLE_SOURCES=examples/cpp
 soak: build build/dev/build.ninja
-	cmake --build build/dev -j $(JOBS) --target rusm_sim rusm_sim_small rusm_kv_kill rusm_bank_test
+	cmake --build build/dev -j $(JOBS) --target rusm_sim rusm_sim_small rusm_kv_kill rusm_bank_test \
+	  rusm_guest_storm
 	build/dev/tests/sim/rusm_sim --seeds $(SOAK_SEEDS) --jobs $(JOBS)
 	build/dev/tests/sim/rusm_sim_small --seeds $(SOAK_SEEDS) --jobs $(JOBS)
 	build/dev/tests/sim/rusm_sim --supervisors --seeds $(SOAK_SEEDS)
@@ -94,6 +97,7 @@ soak: build build/dev/build.ninja
 	$(soak_examples) RUSM_BANK_ROUNDS=$(SOAK_KILLS) python3 -B tests/examples/test_bank.py Bank.test_kill_9_at_any_moment_loses_nothing
 	$(soak_examples) RUSM_CHAT_CONNECTIONS=$(SOAK_CONNECTIONS) python3 -B tests/examples/test_chat.py \
 	  Chat.test_under_load_and_kills_from_both_sides_nothing_is_lost_or_left
+	build/dev/tests/hostcalls/rusm_guest_storm --guests $(SOAK_GUESTS) --seed $$$$
 	tools/soak.py --seconds $(SOAK_SECONDS) --binary build/release/rusm --config examples/hello/rusm.toml
 
 clean:
