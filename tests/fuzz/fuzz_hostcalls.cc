@@ -31,6 +31,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (std::getenv("RUSM_HOSTCALLS_TELL") != nullptr) std::puts(program.to_string(chosen.calls()).c_str());
   const Outcome outcome = chosen.run(program, run);
   if (outcome.problem.empty()) return 0;
-  std::printf("%s\nafter %s\n", outcome.problem.c_str(), program.to_string(chosen.calls()).c_str());
+  std::fprintf(stderr, "%s\nafter %s\n", outcome.problem.c_str(), program.to_string(chosen.calls()).c_str());
   std::abort();
 }

@@ -122,9 +122,11 @@ std::uint64_t Outcome::word(std::size_t scratch_at) const {
   return value;
 }
 
-void World::Ends::on_exit(otp::Pid, const otp::ExitReason& reason, std::string_view) noexcept {
+void World::Ends::on_exit(otp::Pid, const otp::ExitReason& reason, std::string_view label) noexcept {
   if (reason.kind() == Kind::kCrashed || reason.kind() == Kind::kLimit) ++crashes;
   if (reason.kind() == Kind::kCrashed && reason.crash_kind() == "panic") ++panics;
+  // A guest's supervisor is linked to it and ends with its reason; the limit is the guest's.
+  if (label.starts_with("supervisor of ")) return;
   if (reason.kind() == Kind::kCrashed && reason.crash_kind() == "stack") ++limits[wasm::Limit::kStack];
   if (reason.kind() != Kind::kLimit) return;
   for (std::size_t i = 0; i < wasm::kLimits; ++i) {
