@@ -802,7 +802,7 @@ typedef struct rusm_exit {
   uint64_t memory_bytes_peak;
   // One line; empty for NORMAL.
   struct rusm_buffer text;
-  // The guest's frames, innermost first, with source lines where the guest carries debug information; may be empty.
+  // Its frames, innermost first, one a line, with file and line where it carries debug information; may be empty.
   struct rusm_buffer backtrace;
 } rusm_exit;
 

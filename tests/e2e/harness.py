@@ -86,7 +86,8 @@ class Log:
 class Server:
     """`rusm serve` with a rusm.toml of its own, in a folder of its own, on a free port."""
 
-    def __init__(self, folder, routes, serve="", extra="", components=("hello",), environment=None, limits=None):
+    def __init__(self, folder, routes, serve="", extra="", components=("hello",), environment=None, limits=None,
+                 start_deadline_s=DEADLINE_S):
         self.folder = folder
         self.config = os.path.join(folder, "rusm.toml")
         with open(self.config, "w", encoding="utf-8") as file:
@@ -103,7 +104,7 @@ class Server:
         self._output = []
         self._output_thread = threading.Thread(target=lambda: self._output.append(self.process.stdout.read()), daemon=True)
         self._output_thread.start()
-        line = self.log.wait_for(lambda line: line.get("msg") == "listening", "listening")
+        line = self.log.wait_for(lambda line: line.get("msg") == "listening", "listening", start_deadline_s)
         host, port = line["address"].rsplit(":", 1)
         self.address = (host, int(port))
 

@@ -1,10 +1,9 @@
-// Guests that nobody wrote for RUSM, as the published tools make them.
+// A guest that nobody wrote for RUSM, of the crate wstd. Those of other tools: ../e2e/test_stock.py.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
-#include <optional>
 #include <sstream>
 
 #include "one_answer.h"
@@ -14,11 +13,10 @@ namespace rusm::wasm {
 namespace {
 
 using ::testing::HasSubstr;
-using Kind = otp::ExitReason::Kind;
 
-std::optional<std::string> guest(const std::string& name) {
+std::string guest(const std::string& name) {
   std::ifstream file(RUSM_GUEST_DIR "/" + name + ".wasm", std::ios::binary);
-  if (!file) return std::nullopt;
+  EXPECT_TRUE(file) << name;
   std::ostringstream bytes;
   bytes << file.rdbuf();
   return bytes.str();
@@ -35,7 +33,7 @@ struct Answer {
 class WstdTest : public testing::Test {
  protected:
   Answer ask(std::string body, Capabilities may = {}, std::string fetch = {}) {
-    const auto maker = node_.maker(*guest("foreign-wstd"), Entry::kHttp, std::move(may));
+    const auto maker = node_.maker(guest("foreign-wstd"), Entry::kHttp, std::move(may));
     http::RequestHead head;
     head.method = "POST";
     head.target = "/users/7";
@@ -114,22 +112,6 @@ TEST_F(WstdTest, IsToldWhatItMayNotReach) {
   EXPECT_EQ(hit[Limit::kAddress], 2u);
   EXPECT_EQ(hit[Limit::kName], 1u);
   EXPECT_TRUE(node_.settles());
-}
-
-TEST(GoTest, ACommandOfStockGoRuns) {
-  const std::optional<std::string> wasm = guest("foreign-go");
-  if (!wasm) GTEST_SKIP() << "there was no go when the guests were built";
-  TestNode node;
-  Capabilities may;
-  may.args = {"foreign-go", "go on"};
-  may.env = {{"GIVEN", "by name"}};
-  const auto maker = node.maker(*wasm, Entry::kCommand, may);
-  const Ref<CommandStatus> status = make_ref<CommandStatus>();
-  const otp::ExitReason reason = node.wait(node.start(*maker, status));
-  EXPECT_TRUE(reason.is_normal()) << reason.to_string();
-  EXPECT_EQ(status->exit_code(), 0) << "it ends through proc_exit(0)";
-  EXPECT_THAT(node.lines.text(), HasSubstr("go: 7000 [go on] by name"));
-  EXPECT_TRUE(node.settles());
 }
 
 }  // namespace

@@ -22,12 +22,28 @@ rusm_cpp_guest(caller WORLD caller WIT tests/hostcalls/caller INCLUDE ${CMAKE_SO
 
 # Guests that nobody wrote for RUSM, as the published tools make them.
 rusm_rust_guest(foreign-wstd FOLDER tests/guests/foreign_wstd)
-find_program(RUSM_GO go)
-if(RUSM_GO)
-  set(rusm_go_source ${CMAKE_SOURCE_DIR}/tests/guests/foreign_go/main.go)
-  add_custom_command(OUTPUT ${RUSM_GUEST_DIR}/foreign-go.wasm
-    COMMAND ${CMAKE_COMMAND} -E env GOOS=wasip1 GOARCH=wasm GOFLAGS=-mod=mod GO111MODULE=off
-      GOCACHE=${RUSM_CACHE_DIR}/go ${RUSM_GO} build -o ${RUSM_GUEST_DIR}/foreign-go.wasm ${rusm_go_source}
-    DEPENDS ${rusm_go_source} VERBATIM)
-  rusm_guest(foreign-go)
-endif()
+
+# The same with tools that a machine may lack; stock/make.sh looks each time, and says why one is not there.
+function(rusm_stock_guest language)
+  string(REPLACE - _ target guest_stock_${language})
+  add_custom_target(${target}
+    COMMAND ${CMAKE_COMMAND} -E env RUSM_CACHE_DIR=${RUSM_CACHE_DIR} RUSM_COMPONENTIZE=${RUSM_COMPONENTIZE}
+      RUSM_CARGO=${RUSM_CARGO} RUSTC=${RUSM_RUSTC}
+      ${CMAKE_SOURCE_DIR}/tests/guests/stock/make.sh ${language} ${RUSM_GUEST_DIR}/stock-${language}.wasm
+    COMMENT "Stock guest: ${language}" DEPENDS rusm_cargo VERBATIM)
+  add_dependencies(guests ${target})
+endfunction()
+foreach(language javascript python rust go)
+  rusm_stock_guest(${language})
+endforeach()
+
+# Plain C and C++ with debug information, as core modules: behind the adapter malloc of Debian 12's wasi-libc is not safe.
+function(rusm_plain_guest name source)
+  set(out ${RUSM_GUEST_DIR}/${name}.wasm)
+  add_custom_command(OUTPUT ${out}
+    COMMAND ${ARGN} --target=wasm32-wasi -Wno-deprecated -g ${CMAKE_SOURCE_DIR}/${source} -o ${out}
+    DEPENDS ${CMAKE_SOURCE_DIR}/${source} VERBATIM)
+  rusm_guest(${name})
+endfunction()
+rusm_plain_guest(stock-c tests/guests/stock/c/tally.c ${RUSM_WASM_CC} -O2)
+rusm_plain_guest(stock-cpp tests/guests/stock/cpp/stock.cc ${RUSM_WASM_CXX} -std=c++23 -fno-exceptions -O1)

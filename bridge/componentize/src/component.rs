@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use wasi_preview1_component_adapter_provider as provider;
-use wasmparser::{Encoding, Parser, Payload};
+use wasmparser::{Encoding, FunctionBody, Operator, Parser, Payload};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
 use crate::World;
@@ -24,6 +24,9 @@ struct Outline {
     has_start: bool,
     has_http_handler: bool,
     preview1_imports: Vec<String>,
+    has_realloc: bool,
+    /// Functions that ask how much memory there is.
+    functions_with_memory_size: usize,
 }
 
 /// Wraps the core module `wasm` into a component. The world is the one that the module carries in its custom
@@ -48,6 +51,25 @@ pub fn component(wasm: &[u8], world: Option<&World>, adapter: Adapter) -> Result
         encoder = encoder.adapter(provider::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, bytes)?;
     }
     encoder.encode().context("the module does not fit its world")
+}
+
+/// Whether the module and the adapter would use the same memory: true of a command whose malloc takes all memory that is
+/// there when it is first called, as that of wasi-libc before 2023 does (Debian 12's), and of stock Go. The adapter's own
+/// memory is there by then. Recognised by its asking for the size of memory elsewhere than where it grows it; a module
+/// that exports `cabi_realloc` is asked for that memory instead.
+pub fn shares_memory_with_adapter(wasm: &[u8]) -> Result<bool> {
+    let outline = outline(wasm)?;
+    let is_wrapped = outline.has_start && !outline.preview1_imports.is_empty();
+    Ok(is_wrapped && !outline.has_realloc && outline.functions_with_memory_size > 1)
+}
+
+fn asks_for_memory_size(body: &FunctionBody) -> Result<bool> {
+    for operator in body.get_operators_reader()? {
+        if matches!(operator?, Operator::MemorySize { .. }) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn adapter_for(outline: &Outline, adapter: Adapter) -> Result<Option<&'static [u8]>> {
@@ -86,8 +108,12 @@ fn outline(wasm: &[u8]) -> Result<Outline> {
                 for export in exports {
                     let name = export?.name;
                     outline.has_start |= name == "_start";
+                    outline.has_realloc |= name == "cabi_realloc";
                     outline.has_http_handler |= name.starts_with("wasi:http/incoming-handler@");
                 }
+            }
+            Payload::CodeSectionEntry(body) => {
+                outline.functions_with_memory_size += usize::from(asks_for_memory_size(&body)?);
             }
             _ => {}
         }

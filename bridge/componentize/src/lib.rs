@@ -12,6 +12,6 @@ mod wasi;
 mod world;
 
 pub use bindings::bindings_c;
-pub use component::{Adapter, component};
+pub use component::{Adapter, component, shares_memory_with_adapter};
 pub use wasi::write_wasi_wit;
 pub use world::World;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use pico_args::Arguments;
-use rusm_componentize::{Adapter, World, bindings_c, component, write_wasi_wit};
+use rusm_componentize::{Adapter, World, bindings_c, component, shares_memory_with_adapter, write_wasi_wit};
 
 const HELP: &str = "\
 Makes WebAssembly components out of core modules, and C bindings out of WIT.
@@ -77,6 +77,13 @@ fn run_component(mut arguments: Arguments) -> Result<()> {
     };
     let wasm = fs::read(&input).with_context(|| format!("cannot read {}", input.display()))?;
     let bytes = component(&wasm, world.as_ref(), adapter).with_context(|| input.display().to_string())?;
+    if shares_memory_with_adapter(&wasm)? {
+        eprintln!(
+            "rusm-componentize: warning: {}: its malloc takes all memory that is there for its own, that of the adapter, \
+             too (wasi-libc before 2023, Go): it will fail once it uses more than a little. Run the module as it is.",
+            input.display()
+        );
+    }
     write_whole(&out, &bytes)
 }
 

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use rusm_componentize::{Adapter, World, bindings_c, component, write_wasi_wit};
+use rusm_componentize::{Adapter, World, bindings_c, component, shares_memory_with_adapter, write_wasi_wit};
 use tempfile::TempDir;
 use wit_component::DecodedWasm;
 
@@ -242,4 +242,22 @@ fn bindings_that_did_not_change_keep_their_time() {
     fs::write(&header, "something else").unwrap();
     bindings_c(adder_world(), out.path()).unwrap();
     assert_says(&fs::read_to_string(&header).unwrap(), &["exports_adder_add"]);
+}
+
+#[test]
+fn a_command_whose_malloc_would_take_the_adapters_memory_is_recognised() {
+    let command = |init: &str, export: &str| {
+        wat(&format!(
+            r#"(module (import "wasi_snapshot_preview1" "proc_exit" (func (param i32)))
+            (memory (export "memory") 1)
+            (func (result i32) memory.size drop i32.const 1 memory.grow)
+            (func (result i32) {init})
+            (func (export "_start")) {export})"#
+        ))
+    };
+    let realloc = r#"(func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)"#;
+    assert!(shares_memory_with_adapter(&command("memory.size", "")).unwrap());
+    assert!(!shares_memory_with_adapter(&command("i32.const 65536", "")).unwrap());
+    assert!(!shares_memory_with_adapter(&command("memory.size", realloc)).unwrap());
+    assert!(!shares_memory_with_adapter(&wat(ADDER)).unwrap());
 }

@@ -3,6 +3,7 @@
 #![allow(non_camel_case_types)]
 
 use crate::abi::{panic_text, rusm_buffer};
+use crate::backtrace::frames;
 use crate::guest::Guest;
 use crate::slab::NO_ROOM;
 use std::any::Any;
@@ -43,7 +44,7 @@ pub struct rusm_exit {
     pub memory_bytes_peak: u64,
     /// One line; empty for NORMAL.
     pub text: rusm_buffer,
-    /// The guest's frames, innermost first, with source lines where the guest carries debug information; may be empty.
+    /// Its frames, innermost first, one a line, with file and line where it carries debug information; may be empty.
     pub backtrace: rusm_buffer,
 }
 
@@ -218,12 +219,4 @@ fn one_line(error: &Error) -> String {
         text.push_str(&part);
     }
     text
-}
-
-fn frames(backtrace: &WasmBacktrace) -> String {
-    let text = backtrace.to_string();
-    match text.split_once('\n') {
-        Some((_heading, frames)) => frames.to_owned(),
-        None => text,
-    }
 }

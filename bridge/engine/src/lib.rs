@@ -16,6 +16,7 @@ mod actor_module;
 mod actor_test;
 mod actor_v2;
 pub mod artifact;
+mod backtrace;
 pub mod compile;
 pub mod engine;
 pub mod event_host;
