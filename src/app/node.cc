@@ -58,6 +58,16 @@ Error explain_listen(Error error, const ServeConfig& config) {
   return error;
 }
 
+// As `rusm top` shows them.
+std::vector<observe::NamedCount> limits_met(const wasm::Engine& engine) {
+  const wasm::LimitsHit hit = engine.limits_hit();
+  std::vector<observe::NamedCount> counts;
+  for (std::size_t i = 0; i < wasm::kLimits; ++i) {
+    counts.push_back({std::string(wasm::name_of(static_cast<wasm::Limit>(i))), hit.counts[i]});
+  }
+  return counts;
+}
+
 }  // namespace
 
 Result<serve::ServeOptions> to_serve_options(const ServeConfig& config, std::uint32_t instances) {
@@ -139,8 +149,9 @@ Result<> Node::open_store() {
 void Node::open_control() {
   if (!config_.node.control) return;
   const std::string runtime_dir = parts_.environment("XDG_RUNTIME_DIR").value_or("");
-  Result<std::unique_ptr<observe::ControlServer>> control =
-      observe::ControlServer::open(*runtime_, {.folder = observe::control_folder(runtime_dir, geteuid())});
+  Result<std::unique_ptr<observe::ControlServer>> control = observe::ControlServer::open(
+      *runtime_,
+      {.folder = observe::control_folder(runtime_dir, geteuid()), .limits = [this] { return limits_met(*engine_); }});
   if (control) {
     control_ = std::move(*control);
     parts_.log.debug("node", "control socket open", {{"path", control_->path()}});

@@ -45,6 +45,13 @@ void choose_order(char key, Request* request) {
   }
 }
 
+// The line of the titles, which stand out.
+std::size_t titles_of(std::string_view text) {
+  const std::size_t titles = text.find("\nPID");
+  if (titles == std::string_view::npos) return observe::kTopHeaderLines - 1;
+  return static_cast<std::size_t>(std::ranges::count(text.substr(0, titles + 1), '\n'));
+}
+
 // Until the user ends it. Errors: why the node does not answer any more.
 Result<> refresh(Terminal& terminal, const NodeSocket& node, const ObserveCommand& command) {
   Request request = command.request;
@@ -57,7 +64,7 @@ Result<> refresh(Terminal& terminal, const NodeSocket& node, const ObserveComman
     request.columns = std::min(size.columns, observe::kColumnsMax);
     const Result<std::string> answer = ask(node, request);
     if (answer) {
-      terminal.draw(*answer + observe::printable(kKeys, size.columns), observe::kTopHeaderLines - 1);
+      terminal.draw(*answer + observe::printable(kKeys, size.columns), titles_of(*answer));
     } else if (answer.error().code == ErrorCode::kTimeout || answer.error().code == ErrorCode::kUnavailable) {
       terminal.draw(observe::printable(answer.error().text, size.columns), SIZE_MAX);
     } else {

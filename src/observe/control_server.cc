@@ -59,7 +59,7 @@ class NoSignals {
 class ControlServer::Impl {
  public:
   Impl(otp::Runtime& runtime, ControlOptions options)
-      : runtime_(runtime), options_(std::move(options)), user_(geteuid()), top_(runtime) {}
+      : runtime_(runtime), options_(std::move(options)), user_(geteuid()), top_(runtime, host_usage, options_.limits) {}
   ~Impl();
 
   Result<> open();

@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "observe/top_list.h"
 #include "otp/runtime.h"
 
 namespace rusm::observe {
@@ -30,6 +31,8 @@ struct ControlOptions {
   Nanoseconds answer_timeout = 5 * kSecond;
   // What `top` compares with when nobody has looked recently: a look this long before.
   Nanoseconds first_window = 500 * kMillisecond;
+  // What `top` shows as limits that were met. Called by the server's thread until the server is gone.
+  CountsSource limits = {};
 };
 
 // Threads: opened and destroyed by any thread but the runtime's workers.

@@ -56,8 +56,8 @@ HostUsage host_usage() noexcept {
   return {.cpu = cpu.tv_sec * kSecond + cpu.tv_nsec, .resident_bytes = resident_bytes()};
 }
 
-TopList::TopList(otp::Runtime& runtime, std::function<HostUsage()> usage)
-    : runtime_(runtime), usage_(std::move(usage)), started_(runtime.clock().now()) {}
+TopList::TopList(otp::Runtime& runtime, std::function<HostUsage()> usage, CountsSource limits)
+    : runtime_(runtime), usage_(std::move(usage)), limits_(std::move(limits)), started_(runtime.clock().now()) {}
 
 std::optional<Nanoseconds> TopList::last_look() const noexcept {
   if (!looked_at_) return std::nullopt;
@@ -136,6 +136,10 @@ TopReport TopList::report(TopOptions options) {
   report.workers = runtime_.workers();
   report.usage = usage_();
   report.total = runtime_.counters();
+  if (limits_) report.limits = limits_();
+  report.now = now;
+  report.exits = runtime_.last_exits();
+  if (report.exits.size() > kTopExits) report.exits.resize(kTopExits);
   report.order = options.order;
   if (looked_at_) {
     report.window = now - *looked_at_;

@@ -38,6 +38,13 @@ struct HostUsage {
 };
 HostUsage host_usage() noexcept;
 
+// Something that the program counts beside what the runtime does, such as how often a limit was met.
+struct NamedCount {
+  std::string name;
+  std::uint64_t count = 0;
+};
+using CountsSource = std::function<std::vector<NamedCount>()>;
+
 struct TopRow {
   otp::ProcessInfo info;
   std::string name;    // registered, else the label; printable
@@ -59,6 +66,11 @@ struct TopReport {
   Nanoseconds window = 0;
   otp::Counters since;  // within the window
   Nanoseconds cpu_since = 0;
+  // How often each limit was met since the start; empty where nobody counts them.
+  std::vector<NamedCount> limits;
+  // The latest ends that were not normal, at most kTopExits; with the runtime's time.
+  Nanoseconds now = 0;
+  std::vector<otp::PastExit> exits;
   TopOrder order = TopOrder::kReductions;
   std::vector<TopRow> rows;  // the first of `order` first
 
@@ -67,8 +79,9 @@ struct TopReport {
   }
 };
 
-// Lines of at most `columns` columns. The first kTopHeaderLines are sums and the titles.
-inline constexpr std::size_t kTopHeaderLines = 5;
+inline constexpr std::size_t kTopExits = 2;
+// Lines of at most `columns` columns. The first, at most kTopHeaderLines, are sums, limits, exits and the titles.
+inline constexpr std::size_t kTopHeaderLines = 6 + kTopExits;
 std::string to_text(const TopReport& report, std::size_t columns = kAnyWidth);
 std::string to_json(const TopReport& report);
 
@@ -81,7 +94,8 @@ class TopList {
   static constexpr Nanoseconds kWindowMin = 400 * kMillisecond;
 
   // `runtime` outlives it.
-  explicit TopList(otp::Runtime& runtime, std::function<HostUsage()> usage = host_usage);
+  // `limits` is called by report(); may be empty.
+  explicit TopList(otp::Runtime& runtime, std::function<HostUsage()> usage = host_usage, CountsSource limits = {});
 
   // A look and its report, against the last look.
   TopReport report(TopOptions options = {});
@@ -112,6 +126,7 @@ class TopList {
 
   otp::Runtime& runtime_;
   const std::function<HostUsage()> usage_;
+  const CountsSource limits_;
   const Nanoseconds started_;
 
   std::optional<Nanoseconds> looked_at_;

@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <thread>
 
 #include "observe/test_world.h"
@@ -145,7 +147,7 @@ TEST(TopListTest, ForeignTextIsHarmlessAndLinesHaveTheirWidth) {
       EXPECT_LE(width_of(line), columns);
       EXPECT_EQ(printable(line), line);
     }
-    EXPECT_EQ(lines, kTopHeaderLines + 2);
+    EXPECT_EQ(lines, 5u + 2u) << "the head, without limits and ends, and two processes";
   }
   EXPECT_THAT(to_text(top.report(), 100), testing::HasSubstr("\\xff\\n\\u{202e} "));
   EXPECT_THAT(to_text(top.report(), 100), testing::HasSubstr("\\x1b[31"));
@@ -173,6 +175,44 @@ TEST(TopListTest, Json) {
   EXPECT_EQ(json["top"][0]["label"], "\uFFFD\x1b");
   EXPECT_EQ(json["top"][1]["parent"], parent.to_string());
   EXPECT_EQ(json["top"][1]["parent_name"], "db");
+}
+
+TEST(TopListTest, ShowsLimitsThatWereMetAndTheLastEnds) {
+  TestWorld w;
+  std::uint64_t memory = 0;
+  TopList top(w.runtime, some_usage,
+              [&] { return std::vector<NamedCount>{{"cpu", 0}, {"stack", 1}, {"mem\x1b", memory}}; });
+  EXPECT_THAT(to_text(top.report()), testing::AllOf(testing::HasSubstr("\nlimits met: stack 1\nPID"),
+                                                    testing::Not(testing::HasSubstr("ended"))));
+  memory = 1'500;
+  for (int i = 0; i < 3; ++i) {
+    const auto reason =
+        otp::ExitReason::crashed("trap", fmt::format("number\n{}", i), "   0: take at a.cc:7\n   1: main");
+    const otp::Pid pid = w.runtime.spawn_with({.label = "guest\x1b"}, end_with, reason);
+    w.run();
+    w.runtime.send(pid, otp::Message::of(1));
+    w.run();
+    w.clock.advance(kSecond);
+  }
+  const TopReport report = top.report();
+  const std::string text = to_text(report);
+  EXPECT_THAT(text, testing::HasSubstr("\nlimits met: mem\\x1b 1,500  stack 1\nended "));
+  const std::string latest =
+      report.exits.at(0).pid.to_string() + " guest\\x1b  crashed (trap): number\\n2  0: take at a.cc:7\n";
+  EXPECT_THAT(text, testing::HasSubstr(latest));
+  EXPECT_THAT(text, testing::HasSubstr("number\\n1  0: take"));
+  EXPECT_THAT(text, testing::Not(testing::HasSubstr("number\\n0")));
+  EXPECT_LE(static_cast<std::size_t>(std::ranges::count(text.substr(0, text.find("\nPID") + 1), '\n')) + 1,
+            kTopHeaderLines);
+  for (const std::size_t columns : {10u, 40u, 80u}) {
+    std::istringstream lines(to_text(report, columns));
+    for (std::string line; std::getline(lines, line);) EXPECT_LE(width_of(line), columns) << line;
+  }
+  const auto json = nlohmann::json::parse(to_json(report));
+  EXPECT_EQ(json["limits"]["stack"], 1);
+  EXPECT_EQ(json["limits"]["cpu"], 0);
+  ASSERT_EQ(json["exits"].size(), kTopExits);
+  EXPECT_EQ(json["exits"][0]["reason"], "crashed (trap): number\n2");
 }
 
 TEST(TopListTest, AHundredThousandProcesses) {

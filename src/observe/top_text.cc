@@ -61,6 +61,34 @@ std::string line_of(const Cells& cells, const std::array<std::size_t, kColumns.s
   return printable(line, columns) + '\n';
 }
 
+constexpr std::size_t kLabelWidthMax = 32;
+constexpr std::size_t kReasonWidthMax = 200;
+
+// The most frequent first; "none" if no limit was met.
+std::string limits_text(std::vector<NamedCount> limits) {
+  std::erase_if(limits, [](const NamedCount& limit) { return limit.count == 0; });
+  std::ranges::sort(limits, [](const NamedCount& a, const NamedCount& b) {
+    return a.count != b.count ? a.count > b.count : a.name < b.name;
+  });
+  std::string text;
+  for (const NamedCount& limit : limits) {
+    text += fmt::format("{}{} {}", text.empty() ? "" : "  ", printable(limit.name, kLabelWidthMax),
+                        count_text(limit.count));
+  }
+  return text.empty() ? "none" : text;
+}
+
+// With the innermost frame, which says where.
+std::string exit_text(const otp::PastExit& exit, Nanoseconds now) {
+  const std::string_view backtrace = exit.reason.backtrace();
+  std::string_view frame = backtrace.substr(0, backtrace.find('\n'));
+  frame.remove_prefix(std::min(frame.find_first_not_of(' '), frame.size()));
+  const std::string label = printable(exit.label, kLabelWidthMax);
+  return fmt::format("ended {} ago: {}{}{}  {}{}{}", span_text(now - exit.at), exit.pid.to_string(),
+                     label.empty() ? "" : " ", label, printable(exit.reason.to_string(), kReasonWidthMax),
+                     frame.empty() ? "" : "  ", printable(frame, kReasonWidthMax));
+}
+
 std::string header_of(const TopReport& report, std::size_t columns) {
   const otp::Counters& since = report.since;
   const auto rate = [&](std::uint64_t count) { return rate_text(report.per_second(count)); };
@@ -81,6 +109,8 @@ std::string header_of(const TopReport& report, std::size_t columns) {
   line(fmt::format("since the start: spawns {}  crashes {}  messages {}  sheds {}  long steps {}",
                    count_text(report.total.spawns), count_text(report.total.crashes), count_text(report.total.sends),
                    count_text(report.total.sheds), count_text(report.total.long_steps)));
+  if (!report.limits.empty()) line("limits met: " + limits_text(report.limits));
+  for (const otp::PastExit& exit : report.exits) line(exit_text(exit, report.now));
   return text;
 }
 
@@ -133,7 +163,18 @@ std::string to_json(const TopReport& report) {
       .field("window_cpu_s", static_cast<double>(report.cpu_since) / 1e9)
       .key("window");
   write_counters(report.since, &json);
-  json.field("sort", name_of(report.order)).key("top").open('[');
+  json.key("limits").open('{');
+  for (const NamedCount& limit : report.limits) json.field(limit.name, limit.count);
+  json.close('}').key("exits").open('[');
+  for (const otp::PastExit& exit : report.exits) {
+    json.open('{')
+        .field("pid", exit.pid.to_string())
+        .field("label", exit.label)
+        .field("ago_s", static_cast<double>(report.now - exit.at) / 1e9)
+        .field("reason", exit.reason.to_string())
+        .close('}');
+  }
+  json.close(']').field("sort", name_of(report.order)).key("top").open('[');
   for (const TopRow& row : report.rows) {
     json.open('{')
         .field("pid", row.info.pid.to_string())

@@ -83,7 +83,8 @@ class ObserveTest(harness.TestCase):
         self.assertRegex(lines[0], rf"^node {server.process.pid}  up \d.*workers?  cpu \d+%  memory \d.* MiB$")
         self.assertRegex(lines[1], r"^processes \d+: ")
         self.assertRegex(lines[2], r"^per second, over \d+\.\ds: spawns ")
-        self.assertRegex(lines[4], r"^PID +NAME +STATE +MAILBOX +BYTES +RED/S +MSG/S +PARENT$")
+        self.assertEqual(lines[4], "limits met: none")
+        self.assertRegex(lines[5], r"^PID +NAME +STATE +MAILBOX +BYTES +RED/S +MSG/S +PARENT$")
         self.assertRegex(text, r"\n<0\.\d+\.\d+> listener 127\.0\.0\.1:\d+ ")
         top = json.loads(self.output("top", "--json", "--sort", "pid", "--node", str(server.process.pid)))
         self.assertEqual(top["node"], server.process.pid)
@@ -114,6 +115,18 @@ class ObserveTest(harness.TestCase):
         gone = self.rusm("process", pid)
         self.assertEqual(gone.returncode, 1)
         self.assertRegex(gone.stderr, rb"it ended .* ago: crashed")
+
+    def test_top_shows_the_limits_that_were_met_and_the_last_ends(self):
+        server = self.serve({"/*": "hello"}, components=(), extra="[capabilities.brief]\nmax-cpu-ms = 20\n"
+                            f'[components.hello]\ncapability = "brief"\nsource = "{harness.guest("hostile")}"')
+        self.assertIn("\nlimits met: none\nPID", self.output("top", "--once"))
+        server.ask("GET", "/spin-late")
+        text = harness.wait_until(lambda: (lambda t: t if "ended " in t else "")(self.output("top", "--once")), "the end")
+        self.assertRegex(text, r"(?m)^limits met: cpu 1$")
+        self.assertRegex(text, r"(?m)^ended .* ago: <0\.\d+\.\d+> hello  limit \(cpu\): .* 0: .*\S$")
+        top = json.loads(self.output("top", "--json"))
+        self.assertEqual(top["limits"]["cpu"], 1)
+        self.assertEqual(top["exits"][0]["label"], "hello")
 
     def test_under_load(self):
         server = self.serve()
