@@ -16,9 +16,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kCases[] = {
-    "monotonic-clock", "wall-clock", "sleep",  "random", "stdin",  "stdout", "poll",        "read",      "list",
-    "missing",         "read-only",  "escape", "write",  "append", "times",  "environment", "arguments", "exit-code"};
+constexpr const char* kCases[] = {"monotonic-clock", "wall-clock", "sleep", "random", "stdin", "stdout", "poll", "read",
+                                  "list", "missing", "read-only", "escape", "write", "append", "times", "environment",
+                                  "arguments", "exit-code",
+                                  // preview1.cc
+                                  "preopens", "descriptors", "vectors", "open-flags", "paths", "links", "raw-escapes",
+                                  "folder-pages", "poll-oneoff", "no-sockets", "raw-clocks", "rights"};
 
 std::string contents(const fs::path& path) {
   EXPECT_TRUE(std::ifstream(path)) << path;

@@ -7,7 +7,8 @@ rusm_cpp_guest(plain WORLD plain WIT tests/guests/plain SOURCES tests/guests/pla
 rusm_rust_guest(actors FOLDER tests/guests/actors)
 rusm_rust_guest(events FOLDER tests/guests/events INPUTS wit/runtime-0.2/runtime.wit)
 rusm_rust_guest(network FOLDER tests/guests/network)
-rusm_cpp_guest(conformance KEEP_CORE SOURCES tests/guests/conformance/conformance.cc)
+rusm_cpp_guest(conformance KEEP_CORE
+  SOURCES tests/guests/conformance/conformance.cc tests/guests/conformance/preview1.cc)
 
 # The guest of tests/hostcalls: its table of calls is made out of the bindings, so that it calls all that its world has.
 find_package(Python3 3.9 REQUIRED COMPONENTS Interpreter)

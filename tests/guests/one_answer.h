@@ -15,18 +15,24 @@
 
 namespace rusm::wasm {
 
+// A listening socket on a free port, which `port` tells.
+inline int listen_on_loopback(std::uint16_t* port) {
+  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  EXPECT_EQ(bind(listener, reinterpret_cast<sockaddr*>(&address), size), 0);
+  EXPECT_EQ(listen(listener, 1), 0);
+  getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size);
+  *port = ntohs(address.sin_port);
+  return listener;
+}
+
 // Answers one request; tells what it got. Threads: its maker, and one of its own.
 class OneAnswer {
  public:
-  explicit OneAnswer(std::string answer) : listener_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    EXPECT_EQ(bind(listener_, reinterpret_cast<sockaddr*>(&address), size), 0);
-    EXPECT_EQ(listen(listener_, 1), 0);
-    getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
-    port_ = ntohs(address.sin_port);
+  explicit OneAnswer(std::string answer) : listener_(listen_on_loopback(&port_)) {
     thread_ = std::thread([this, answer = std::move(answer)] { serve(answer); });
   }
   ~OneAnswer() {
@@ -66,8 +72,8 @@ class OneAnswer {
     close(client);
   }
 
-  const int listener_;
   std::uint16_t port_ = 0;
+  const int listener_;
   std::mutex mutex_;
   std::string got_;
   std::thread thread_;

@@ -1,6 +1,5 @@
 // What WASI promises to a program, one case a word: ends with 0 if the promise is kept. ../README.md lists the cases.
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
@@ -8,19 +7,13 @@
 #include <unistd.h>
 
 #include <array>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string>
-#include <string_view>
+
+#include "cases.h"
 
 namespace {
-
-// Says what is wrong; the case fails.
-int no(const char* what) {
-  std::fprintf(stderr, "%s (errno %d)\n", what, errno);
-  return 1;
-}
 
 bool read_all(const char* path, std::string* out) {
   const int fd = open(path, O_RDONLY);
@@ -168,10 +161,6 @@ int environment() {
   return std::getenv("PATH") == nullptr ? 0 : no("more than was given");
 }
 
-struct Case {
-  std::string_view name;
-  int (*run)();
-};
 constexpr Case kCases[] = {
     {"monotonic-clock", monotonic_clock},
     {"wall-clock", wall_clock},
@@ -198,6 +187,9 @@ int main(int argc, char** argv) {
   if (wanted == "arguments") return arguments(argc, argv);
   if (wanted == "exit-code") return 7;
   for (const Case& one : kCases) {
+    if (one.name == wanted) return one.run();
+  }
+  for (const Case& one : preview1_cases()) {
     if (one.name == wanted) return one.run();
   }
   return no("there is no such case");
