@@ -16,10 +16,13 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use wasmtime_wasi::sockets::SocketAddrUse;
 
 /// Addresses that one guest remembers from its look-ups; the oldest are forgotten and then no longer allowed.
 const ADDRESSES_MAX: usize = 256;
+/// How long after its last look-up a name vouches for an address.
+const AGE_MAX: Duration = Duration::from_secs(3600);
 /// Names that share one address, remembered for one guest.
 const NAMES_PER_ADDRESS_MAX: usize = 8;
 
@@ -382,8 +385,17 @@ struct Known {
 
 struct Gave {
     names: Vec<String>,
+    /// When each of the names was looked up last.
+    when: Vec<Instant>,
     /// The last of `Known::look_ups` that gave it.
     last: u64,
+}
+
+impl Gave {
+    fn forget(&mut self, at: usize) {
+        self.names.remove(at);
+        self.when.remove(at);
+    }
 }
 
 /// Which names gave which address to one guest. Threads: any; a look-up may end on a thread for I/O.
@@ -395,6 +407,10 @@ pub struct Names {
 impl Names {
     /// A look-up of `name` gave an address. What was found longest ago makes room.
     pub fn remember(&self, address: IpAddr, name: &str) {
+        self.remember_at(address, name, Instant::now());
+    }
+
+    fn remember_at(&self, address: IpAddr, name: &str, now: Instant) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let address = address.to_canonical();
         if known.addresses.len() >= ADDRESSES_MAX && !known.addresses.contains_key(&address) {
@@ -407,23 +423,44 @@ impl Names {
         let last = known.look_ups;
         let new = || Gave {
             names: Vec::new(),
+            when: Vec::new(),
             last,
         };
         let gave = known.addresses.entry(address).or_insert_with(new);
         gave.last = last;
         let name = normalised(name);
-        if !gave.names.contains(&name) {
-            if gave.names.len() >= NAMES_PER_ADDRESS_MAX {
-                gave.names.remove(0);
-            }
-            gave.names.push(name);
+        if let Some(at) = gave.names.iter().position(|known| *known == name) {
+            gave.forget(at);
+        } else if gave.names.len() >= NAMES_PER_ADDRESS_MAX {
+            gave.forget(0);
         }
+        gave.names.push(name);
+        gave.when.push(now);
     }
 
     fn with<R>(&self, address: IpAddr, body: impl FnOnce(&[String]) -> R) -> R {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let gave = known.addresses.get(&address.to_canonical());
-        body(gave.map_or(&[], |gave| gave.names.as_slice()))
+        self.with_at(address, Instant::now(), body)
+    }
+
+    fn with_at<R>(&self, address: IpAddr, now: Instant, body: impl FnOnce(&[String]) -> R) -> R {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let address = address.to_canonical();
+        let Some(gave) = known.addresses.get_mut(&address) else {
+            return body(&[]);
+        };
+        // The one that was looked up longest ago comes first.
+        while gave
+            .when
+            .first()
+            .is_some_and(|when| now.duration_since(*when) > AGE_MAX)
+        {
+            gave.forget(0);
+        }
+        let result = body(&gave.names);
+        if gave.names.is_empty() {
+            known.addresses.remove(&address);
+        }
+        result
     }
 }
 

@@ -250,3 +250,20 @@ fn what_a_guest_remembers_is_bounded() {
         assert!(known.contains(&"99.example".to_owned()));
     });
 }
+
+#[test]
+fn what_a_guest_remembers_ends_an_hour_after_its_last_look_up() {
+    let names = Names::default();
+    let to = IpAddr::V4(Ipv4Addr::new(8, 8, 8, 8));
+    let begun = Instant::now();
+    let minutes = |count: u64| begun + Duration::from_secs(60 * count);
+    names.remember_at(to, "a.example", begun);
+    names.remember_at(to, "b.example", minutes(10));
+    names.remember_at(to, "a.example", minutes(20));
+    let known = |now| names.with_at(to, now, |names| names.to_vec());
+    assert_eq!(known(minutes(70)), ["b.example", "a.example"]);
+    assert_eq!(known(minutes(71)), ["a.example"], "b was looked up an hour ago");
+    assert_eq!(known(minutes(81)), [""; 0]);
+    names.remember_at(to, "b.example", minutes(90));
+    assert_eq!(known(minutes(90)), ["b.example"]);
+}

@@ -3,7 +3,7 @@ use crate::abi::rusm_bytes;
 use crate::network::{rusm_network_policy, rusm_network_rule, rusm_network_rule_kind, rusm_refusals};
 use http_body_util::{Empty, Full};
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::thread::JoinHandle;
 
 const HTTP: &str = "http://";
@@ -70,6 +70,38 @@ fn serve_once(answer: &'static str) -> std::io::Result<(u16, JoinHandle<std::io:
         Ok(String::from_utf8_lossy(&head).into_owned())
     });
     Ok((port, serving))
+}
+
+/// Sends the head and two bytes of five to the first who connects, and nothing more until it is stopped.
+struct StallingServer {
+    address: SocketAddr,
+    stop: std::sync::mpsc::Sender<()>,
+    thread: JoinHandle<std::io::Result<()>>,
+}
+
+impl StallingServer {
+    fn start() -> std::io::Result<StallingServer> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || -> std::io::Result<()> {
+            let (mut stream, _) = listener.accept()?;
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhe")?;
+            let _ = stopped.recv();
+            Ok(())
+        });
+        Ok(StallingServer { address, stop, thread })
+    }
+
+    fn uri(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
+    fn stop(self) -> Outcome {
+        drop(self.stop);
+        self.thread.join().map_err(|_| "the server panicked")??;
+        Ok(())
+    }
 }
 
 fn get(uri: &str) -> std::result::Result<Request<WasiBody>, http::Error> {
@@ -207,22 +239,13 @@ fn a_silent_server_costs_its_time_and_no_more() -> Outcome {
         fetch(client(&[loopback()])?, get(&uri)?, options(soon, None))?,
         "ConnectionReadTimeout"
     );
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let uri = format!("http://{}/", listener.local_addr()?);
-    let (stop, stopped) = std::sync::mpsc::channel::<()>();
-    let stalling = std::thread::spawn(move || -> std::io::Result<()> {
-        let (mut stream, _) = listener.accept()?;
-        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhe")?;
-        let _ = stopped.recv();
-        Ok(())
-    });
+    let server = StallingServer::start()?;
+    let uri = server.uri();
     assert_eq!(
         fetch(client(&[loopback()])?, get(&uri)?, options(None, soon))?,
         "200 OK ConnectionReadTimeout"
     );
-    drop(stop);
-    stalling.join().map_err(|_| "the server panicked")??;
-    Ok(())
+    server.stop()
 }
 
 #[test]
@@ -275,15 +298,8 @@ fn a_body_is_sent_in_pieces() -> Outcome {
 
 #[test]
 fn a_reader_that_comes_late_is_no_silent_server() -> Outcome {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let request = get(&format!("http://{}/", listener.local_addr()?))?;
-    let (stop, stopped) = std::sync::mpsc::channel::<()>();
-    let stalling = std::thread::spawn(move || -> std::io::Result<()> {
-        let (mut stream, _) = listener.accept()?;
-        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhe")?;
-        let _ = stopped.recv();
-        Ok(())
-    });
+    let server = StallingServer::start()?;
+    let request = get(&server.uri())?;
     let between_bytes = Duration::from_millis(50);
     let options = RequestOptions {
         connect_timeout: None,
@@ -308,7 +324,5 @@ fn a_reader_that_comes_late_is_no_silent_server() -> Outcome {
         let late = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
         assert!(matches!(late, Some(Err(Error::ConnectionReadTimeout))));
     })?;
-    drop(stop);
-    stalling.join().map_err(|_| "the server panicked")??;
-    Ok(())
+    server.stop()
 }
