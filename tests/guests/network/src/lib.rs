@@ -1,11 +1,15 @@
 //! `connect ADDRESS`, `lookup NAME`, `named NAME PORT` (looks up, then connects), `listen ADDRESS`, `bind ADDRESS`,
-//! `send ADDRESS` (a datagram): writes `ok` or the name of the error, once for each three arguments.
+//! `send ADDRESS` (a datagram), `talk ADDRESS BYTES` (over TCP, until all of them came back), `ask ADDRESS` (a datagram,
+//! and waits for its answer), `serve ADDRESS` (tells its port, answers one client with what it sent): writes `ok` or the name of the error, once for each three arguments.
 
+use wasip2::io::poll::poll;
+use wasip2::io::streams::{InputStream, OutputStream, StreamError};
 use wasip2::sockets::instance_network::instance_network;
 use wasip2::sockets::ip_name_lookup::resolve_addresses;
 use wasip2::sockets::network::{
     ErrorCode, IpAddress, IpAddressFamily, IpSocketAddress, Ipv4SocketAddress, Ipv6SocketAddress, Network,
 };
+use wasip2::sockets::tcp::{ShutdownType, TcpSocket};
 use wasip2::sockets::tcp_create_socket::create_tcp_socket;
 use wasip2::sockets::udp::OutgoingDatagram;
 use wasip2::sockets::udp_create_socket::create_udp_socket;
@@ -44,14 +48,105 @@ fn family(address: &IpSocketAddress) -> IpAddressFamily {
     }
 }
 
-fn connect(network: &Network, to: IpSocketAddress) -> Result<(), ErrorCode> {
+struct Connection {
+    // A socket goes after its streams.
+    input: InputStream,
+    output: OutputStream,
+    socket: TcpSocket,
+}
+
+fn connection(network: &Network, to: IpSocketAddress) -> Result<Connection, ErrorCode> {
     let socket = create_tcp_socket(family(&to))?;
     socket.start_connect(network, to)?;
     loop {
         match socket.finish_connect() {
             Err(ErrorCode::WouldBlock) => socket.subscribe().block(),
-            done => return done.map(drop),
+            done => return done.map(|(input, output)| Connection { input, output, socket }),
         }
+    }
+}
+
+fn connect(network: &Network, to: IpSocketAddress) -> Result<(), ErrorCode> {
+    connection(network, to).map(drop)
+}
+
+/// Both directions at once, each as fast as the other side takes it.
+fn talk(network: &Network, to: IpSocketAddress, bytes: usize) -> Result<(), ErrorCode> {
+    let Connection { socket, input, output } = connection(network, to)?;
+    let byte_at = |place: usize| (place % 251) as u8;
+    let (mut sent, mut came) = (0, 0);
+    let (readable, writable) = (input.subscribe(), output.subscribe());
+    while came < bytes {
+        if sent < bytes {
+            poll(&[&readable, &writable]);
+        } else {
+            readable.block();
+        }
+        if sent < bytes {
+            let room = output.check_write().map_err(|_| ErrorCode::ConnectionReset)? as usize;
+            let piece: Vec<u8> = (sent..bytes.min(sent + room)).map(byte_at).collect();
+            output.write(&piece).map_err(|_| ErrorCode::ConnectionReset)?;
+            sent += piece.len();
+        }
+        for byte in input.read(65536).map_err(|_| ErrorCode::ConnectionReset)? {
+            if byte != byte_at(came) {
+                return Err(ErrorCode::InvalidState);
+            }
+            came += 1;
+        }
+    }
+    // Nothing follows: the other side is told, and tells the same.
+    socket.shutdown(ShutdownType::Send)?;
+    match input.blocking_read(1) {
+        Err(StreamError::Closed) => Ok(()),
+        _ => Err(ErrorCode::InvalidState),
+    }
+}
+
+fn serve(network: &Network, at: IpSocketAddress, tell: impl Fn(u16)) -> Result<(), ErrorCode> {
+    let listener = create_tcp_socket(family(&at))?;
+    listener.start_bind(network, at)?;
+    listener.finish_bind()?;
+    listener.start_listen()?;
+    listener.finish_listen()?;
+    match listener.local_address()? {
+        IpSocketAddress::Ipv4(address) => tell(address.port),
+        IpSocketAddress::Ipv6(address) => tell(address.port),
+    }
+    let (_socket, input, output) = loop {
+        match listener.accept() {
+            Err(ErrorCode::WouldBlock) => listener.subscribe().block(),
+            done => break done?,
+        }
+    };
+    loop {
+        match input.blocking_read(4096) {
+            Ok(piece) => output
+                .blocking_write_and_flush(&piece)
+                .map_err(|_| ErrorCode::ConnectionReset)?,
+            Err(StreamError::Closed) => return Ok(()),
+            Err(_) => return Err(ErrorCode::ConnectionReset),
+        }
+    }
+}
+
+fn ask(network: &Network, to: IpSocketAddress) -> Result<(), ErrorCode> {
+    let socket = create_udp_socket(family(&to))?;
+    socket.start_bind(network, parse("0.0.0.0:0"))?;
+    socket.finish_bind()?;
+    let (incoming, outgoing) = socket.stream(None)?;
+    outgoing.subscribe().block();
+    outgoing.check_send()?;
+    let data = b"a question".to_vec();
+    outgoing.send(&[OutgoingDatagram {
+        data,
+        remote_address: Some(to),
+    }])?;
+    incoming.subscribe().block();
+    let answers = incoming.receive(8)?;
+    match answers.first() {
+        Some(answer) if answer.data == b"A QUESTION" => Ok(()),
+        _ => Err(ErrorCode::Unknown),
     }
 }
 
@@ -126,6 +221,11 @@ impl wasip2::exports::cli::run::Guest for Command {
                 "listen" => listen(&network, parse(&words[1]), true),
                 "bind" => listen(&network, parse(&words[1]), false),
                 "send" => send(&network, parse(&words[1])),
+                "talk" => talk(&network, parse(&words[1]), words[2].parse().map_err(drop)?),
+                "ask" => ask(&network, parse(&words[1])),
+                "serve" => serve(&network, parse(&words[1]), |port| {
+                    let _ = stdout.blocking_write_and_flush(format!("port {port}\n").as_bytes());
+                }),
                 _ => return Err(()),
             };
             let said = match result {
