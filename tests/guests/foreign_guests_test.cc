@@ -190,7 +190,7 @@ TEST_F(WstdTest, EchoesABodyAndFindsTheRoutesParameters) {
 }
 
 TEST_F(WstdTest, FetchesWhatItMayReach) {
-  OneAnswer server("HTTP/1.1 201 Created\r\ncontent-length: 6\r\n\r\nthere\n");
+  OneAnswer server("HTTP/1.1 201 Created\r\ncontent-length: 6\r\n\r\nthere\n", "hello");
   const Answer answer = ask("hello", reaching("127.0.0.1:" + std::to_string(server.port())), server.url());
   EXPECT_EQ(answer.status, 201) << answer.body;
   EXPECT_EQ(answer.body, "there\n");

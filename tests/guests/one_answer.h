@@ -32,7 +32,9 @@ inline int listen_on_loopback(std::uint16_t* port) {
 // Answers one request; tells what it got. Threads: its maker, and one of its own.
 class OneAnswer {
  public:
-  explicit OneAnswer(std::string answer) : listener_(listen_on_loopback(&port_)) {
+  // Answers once `until` has come: a client that has its answer owes nobody the rest of its request.
+  explicit OneAnswer(std::string answer, std::string until = "\r\n\r\n")
+      : until_(std::move(until)), listener_(listen_on_loopback(&port_)) {
     thread_ = std::thread([this, answer = std::move(answer)] { serve(answer); });
   }
   ~OneAnswer() {
@@ -64,7 +66,7 @@ class OneAnswer {
     for (ssize_t n; (n = recv(client, buffer, sizeof buffer, 0)) > 0;) {
       const std::lock_guard lock(mutex_);
       got_.append(buffer, static_cast<std::size_t>(n));
-      if (!answered && got_.find("\r\n\r\n") != std::string::npos) {
+      if (!answered && got_.find(until_) != std::string::npos) {
         answered = true;
         (void)send(client, answer.data(), answer.size(), MSG_NOSIGNAL);
       }
@@ -72,6 +74,7 @@ class OneAnswer {
     close(client);
   }
 
+  const std::string until_;
   std::uint16_t port_ = 0;
   const int listener_;
   std::mutex mutex_;
