@@ -316,7 +316,6 @@ void DurableKvStore::write(Group& group) {
     }
     return give_up(group, *full);
   }
-  forget_recent(group);
   Transacted last;
   for (int again = 0; !group.empty(); ++again) {
     const Nanoseconds start = now();
@@ -353,6 +352,7 @@ DurableKvStore::Transacted DurableKvStore::transact(std::span<const Ref<KvPendin
     const std::scoped_lock lock(mutex_);
     if (closed_) return {.done = std::unexpected(*closed_), .outcomes = {}, .failed = {}};
   }
+  forget_recent(group);
   Transacted result{.done = disk_->writer.begin(), .outcomes = {}, .failed = {}};
   for (std::size_t i = 0; i < group.size() && result.done; ++i) {
     Result<Result<KvOutcome>> applied = disk_->writer.apply(group[i]->batch_, options_.limits);
@@ -368,7 +368,7 @@ DurableKvStore::Transacted DurableKvStore::transact(std::span<const Ref<KvPendin
   return result;
 }
 
-void DurableKvStore::forget_recent(const Group& group) {
+void DurableKvStore::forget_recent(std::span<const Ref<KvPending>> group) {
   for (const Ref<KvPending>& pending : group) {
     for (const KvWrite& write : pending->batch_.writes) recent_.forget(write.bucket, write.key);
   }

@@ -5,7 +5,7 @@
 // 1. A commit is acknowledged after the transaction that holds it is synced. One thread writes; what waits for it goes
 //    into one transaction, in the order in which it came.
 // 2. A batch that fails takes no other with it: the others are tried again without it.
-// 3. A value that was written is forgotten in recent_ before its group changes the store, and kept there after the
+// 3. A value that was written is forgotten in recent_ before its transaction begins, and kept there after the
 // commit
 //    and before anybody is told of it.
 // 4. After a sync that failed nothing is written any more; what was acknowledged before can still be read.
@@ -159,7 +159,7 @@ class DurableKvStore final : public KvStore {
     std::optional<std::size_t> failed;        // the batch that could not be applied, when that is why
   };
   Transacted transact(std::span<const Ref<KvPending>> group);
-  void forget_recent(const Group& group);
+  void forget_recent(std::span<const Ref<KvPending>> group);
   void keep_recent(KvBatch& batch, const Result<KvOutcome>& outcome);
   void acknowledge(std::span<const Ref<KvPending>> group, std::vector<Result<KvOutcome>> outcomes);
   void give_up(std::span<const Ref<KvPending>> group, const Error& why);

@@ -190,8 +190,9 @@ class alignas(64) Process {
   bool is_linked(Pid peer) const noexcept;
   std::uint32_t link_count() const noexcept;
   std::uint32_t monitor_count() const noexcept;
-  // Drops the EXIT of `peer`'s link that waits in the mailbox, if one does: for who unlinks and wants to hear no more.
-  void drop_link_exit(Pid peer) noexcept;
+  // Drops each EXIT of a link with `peer` that was not received, also what was put aside: for who unlinks and wants to
+  // hear no more.
+  void drop_link_exits(Pid peer) noexcept;
   // As OTP's exit/2. kKill cannot be trapped.
   void exit(Pid target, ExitReason reason) noexcept;
   // Answers a request, at most once; an answer that nobody awaits any more vanishes. Any process may answer.
@@ -258,6 +259,8 @@ class alignas(64) Process {
   Envelope* mailbox_head() const noexcept { return mailbox_head_; }
   // Takes `envelope`, whose predecessor in the mailbox is `previous` (null: it is the first).
   EnvelopePtr take(Envelope* previous, Envelope* envelope) noexcept;
+  // Removes what was put aside; `previous`: what lies before it there, if anything does.
+  void drop_stashed(Envelope* previous, Envelope* at) noexcept;
 
  private:
   friend class ProcessTable;

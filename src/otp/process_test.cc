@@ -370,8 +370,8 @@ Routine look_at_own_links(Self& self, bool* done) {
   self.send(self.pid(), Message::of_text("last"));
   EXPECT_TRUE(self.drain());
   EXPECT_EQ(self.link_count(), 0u) << "the end of who is gone has come";
-  self.drop_link_exit(peer);
-  self.drop_link_exit(gone);
+  self.drop_link_exits(peer);
+  self.drop_link_exits(gone);
   EXPECT_EQ((co_await receive(self)).text(), "last") << "and is not heard of";
   self.send(peer, Message::of_text("end"));
   *done = true;

@@ -47,13 +47,34 @@ std::uint32_t Process::monitor_count() const noexcept {
   return detail_ ? static_cast<std::uint32_t>(detail_->watching.size()) : 0;
 }
 
-void Process::drop_link_exit(Pid peer) noexcept {
+void Process::drop_link_exits(Pid peer) noexcept {
+  const auto is_one = [peer](const Envelope* at) { return at->kind == EnvelopeKind::kLinkExit && at->from == peer; };
   Envelope* previous = nullptr;
-  for (Envelope* at = mailbox_head_; at != nullptr; previous = std::exchange(at, at->next)) {
-    if (at->kind != EnvelopeKind::kLinkExit || at->from != peer) continue;
-    take(previous, at).reset();
-    return;
+  for (Envelope* at = mailbox_head_; at != nullptr;) {
+    Envelope* const next = at->next;
+    if (is_one(at)) {
+      take(previous, at).reset();
+    } else {
+      previous = at;
+    }
+    at = next;
   }
+  previous = nullptr;
+  for (Envelope* at = detail_ ? detail_->stash_head : nullptr; at != nullptr;) {
+    Envelope* const next = at->next;
+    if (is_one(at)) {
+      drop_stashed(previous, at);
+    } else {
+      previous = at;
+    }
+    at = next;
+  }
+}
+
+void Process::drop_stashed(Envelope* previous, Envelope* at) noexcept {
+  (previous == nullptr ? detail_->stash_head : previous->next) = at->next;
+  if (detail_->stash_tail == at) detail_->stash_tail = previous;
+  Envelope::destroy(at);
 }
 
 Reference Process::monitor(Pid target) {
@@ -98,9 +119,7 @@ void Process::demonitor(Reference reference) {
   if (Envelope* down = find_down(mailbox_head_, &previous)) {
     take(previous, down).reset();
   } else if (previous = nullptr; (down = find_down(detail_->stash_head, &previous)) != nullptr) {
-    (previous == nullptr ? detail_->stash_head : previous->next) = down->next;
-    if (detail_->stash_tail == down) detail_->stash_tail = previous;
-    Envelope::destroy(down);
+    drop_stashed(previous, down);
   }
 }
 

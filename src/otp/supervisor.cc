@@ -222,7 +222,7 @@ Task<> Supervisor::stop_at_once() {
 
 // False when there were too many.
 bool Supervisor::note_restart() {
-  const Nanoseconds now = self_.runtime().clock().reading();
+  const Nanoseconds now = self_.runtime().clock().now();
   restarts_.push_back(now);
   while (now - restarts_.front() > spec_.window) restarts_.pop_front();
   if (restarts_.size() <= spec_.restarts_max) return true;

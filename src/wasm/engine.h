@@ -116,7 +116,7 @@ class Engine {
   // How many slots an instance of such a component takes in each tier.
   SlotNeeds slots_needed(const rusm_component_info& info) const noexcept;
   // Has the program's code for the overflow made, soon, on a thread of the engine.
-  void make_overflow_of(std::shared_ptr<Program> program) { overflow_maker_->add(std::move(program)); }
+  bool make_overflow_of(std::shared_ptr<Program> program) noexcept { return overflow_maker_->add(std::move(program)); }
   // Prepares the calling thread for driving guests, once; cheap when it already is.
   void enter_thread() const noexcept;
 

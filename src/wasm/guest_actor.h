@@ -222,6 +222,7 @@ class GuestActor {
   bool may_end(otp::Pid target) const noexcept;
   bool has_monitor_room();
   void forget_ended_links();
+  rusm_call hears_too_much();
   rusm_call monitors_are_full();
   bool has_signal_room(otp::Pid target);
 
@@ -260,7 +261,8 @@ std::string_view cut(std::string_view text, std::size_t bytes_max) noexcept;
 
 // An exit reason for the bridge, valid as long as `reason`; and one of a guest's, its texts cut.
 rusm_reason to_reason(const otp::ExitReason& reason) noexcept;
-otp::ExitReason from_reason(const rusm_reason& reason);
+// Texts are cut to `bytes_max`.
+otp::ExitReason from_reason(const rusm_reason& reason, std::size_t bytes_max);
 
 // The tables for the bridge. Their contexts are GuestBody's.
 rusm_actor_host actor_host() noexcept;

@@ -108,7 +108,8 @@ otp::Step GuestBody::resume(otp::Process& self, otp::Budget) noexcept {
 }
 
 Nanoseconds GuestBody::cpu_used() const noexcept {
-  return cpu_used_ + (runtime_.clock().reading() - resumed_at_);
+  // Readings may go back where a machine was moved or stood still.
+  return cpu_used_ + std::max<Nanoseconds>(runtime_.clock().reading() - resumed_at_, 0);
 }
 
 bool GuestBody::is_time_over() const noexcept {
@@ -168,6 +169,7 @@ otp::Step GuestBody::end(otp::Process& self) noexcept {
       const bool by_call = ended && exit.kind == RUSM_EXIT_KIND_HOST_ERROR;
       otp::ExitReason reason = by_call ? std::move(*ended) : reason_of(exit);
       if (!actor_.ended_itself()) program_.engine().limits().count(reason);
+      if (by_call && reason.is_normal() && status_) status_->set_exit_code(0);
       self.set_exit_reason(std::move(reason));
     }
     if (status_ && (exit.kind == RUSM_EXIT_KIND_NORMAL || exit.kind == RUSM_EXIT_KIND_EXIT_CODE)) {

@@ -15,6 +15,8 @@ constexpr int kGenerationsMax = 64;
 // Exit signals to processes that live, from a guest without the right to control them: one that traps them and does
 // not receive them would hold them all.
 constexpr std::uint32_t kSignalsMax = 1000;
+// Of the texts of such a signal.
+constexpr std::size_t kSignalTextBytesMax = 256;
 
 rusm_reason_kind raw_kind(Kind kind) noexcept {
   switch (kind) {
@@ -42,9 +44,9 @@ rusm_reason_kind raw_kind(Kind kind) noexcept {
   return RUSM_REASON_KIND_KILL;
 }
 
-otp::ExitReason own_words(const rusm_reason& reason) {
-  std::string what(cut(text_of(reason.what), otp::ExitReason::kShortBytes));
-  std::string text(cut(text_of(reason.text), otp::ExitReason::kShortBytes));
+otp::ExitReason own_words(const rusm_reason& reason, std::size_t bytes_max) {
+  std::string what(cut(text_of(reason.what), bytes_max));
+  std::string text(cut(text_of(reason.text), bytes_max));
   if (reason.kind == RUSM_REASON_KIND_CRASHED) return otp::ExitReason::crashed(std::move(what), std::move(text));
   if (reason.kind == RUSM_REASON_KIND_LIMIT) return otp::ExitReason::limit(std::move(what), std::move(text));
   return otp::ExitReason::other(std::move(text));
@@ -79,7 +81,7 @@ rusm_reason to_reason(const otp::ExitReason& reason) noexcept {
   return {.kind = raw_kind(reason.kind()), .what = to_bytes(reason.crash_kind()), .text = to_bytes(reason.text())};
 }
 
-otp::ExitReason from_reason(const rusm_reason& reason) {
+otp::ExitReason from_reason(const rusm_reason& reason, std::size_t bytes_max) {
   switch (reason.kind) {
     case RUSM_REASON_KIND_NORMAL:
       return {};
@@ -96,7 +98,7 @@ otp::ExitReason from_reason(const rusm_reason& reason) {
     case RUSM_REASON_KIND_KILL:
       return Kind::kKill;
     default:
-      return own_words(reason);
+      return own_words(reason, bytes_max);
   }
 }
 
@@ -138,6 +140,20 @@ void GuestActor::forget_ended_links() {
                              [&](otp::Pid peer) { return !self_->is_linked(peer) && !waiting.contains(peer); });
 }
 
+// Exit signals take no room in the mailbox. Each child may send some: who starts more has to have received them.
+rusm_call GuestActor::hears_too_much() {
+  if (!self_->traps_exit()) return RUSM_CALL_OK;
+  (void)self_->drain();
+  std::uint32_t count = 0;
+  for (const otp::Envelope* at = self_->mailbox_head(); at != nullptr; at = at->next) {
+    if (++count > limits().mailbox_messages_max) {
+      return limit("mailbox",
+                   fmt::format("more than {} messages and signals are in the mailbox", limits().mailbox_messages_max));
+    }
+  }
+  return RUSM_CALL_OK;
+}
+
 rusm_call GuestActor::watch(otp::Pid target, std::uint64_t* monitor) noexcept {
   if (!rights().spawn && !rights().process_control) {
     return refuse(fmt::format("monitor denied: {} needs allow-spawn or allow-process-control", program_.name()));
@@ -168,16 +184,23 @@ rusm_call GuestActor::link(otp::Pid target) noexcept {
                     "be that process's end",
                     program_.name()));
   }
+  // One link brings one EXIT: without this a process that is gone could be linked to again and again.
+  if (more().links.contains(target)) forget_ended_links();
+  if (more_->links.contains(target)) {
+    return refuse(fmt::format("link refused: the end of process {} has not been received", target.to_string()));
+  }
   if (!has_monitor_room()) return monitors_are_full();
   more().links.insert(target);
   self_->link(target);
   return RUSM_CALL_OK;
 }
 
+// Whoever started it keeps the link that it made: a child that its supervisor does not know would outlive it.
 void GuestActor::unlink(otp::Pid target) noexcept {
+  if (target == self_->parent() && (!more_ || !more_->links.contains(target))) return;
   (void)self_->drain();
   self_->unlink(target);
-  self_->drop_link_exit(target);
+  self_->drop_link_exits(target);
   if (more_) more_->links.erase(target);
 }
 
@@ -188,7 +211,7 @@ bool GuestActor::trap_exit(bool on) noexcept {
 }
 
 rusm_call GuestActor::exit(const rusm_reason& reason) noexcept {
-  otp::ExitReason why = from_reason(reason);
+  otp::ExitReason why = from_reason(reason, otp::ExitReason::kShortBytes);
   if (why.kind() == Kind::kKill) why = Kind::kKilled;
   more().ended_itself = true;
   return end(std::move(why));
@@ -211,15 +234,18 @@ bool GuestActor::has_signal_room(otp::Pid target) {
 }
 
 rusm_call GuestActor::send_exit(otp::Pid target, const rusm_reason& reason) noexcept {
-  const otp::ExitReason why = from_reason(reason);
+  const otp::ExitReason why = from_reason(reason, kSignalTextBytesMax);
   if (is_self(target) && (!self_->traps_exit() || why.kind() == Kind::kKill)) return exit(reason);
-  if (!may_end(target) && !self_->is_linked(target)) {
+  // Along a link only what the other can trap.
+  const bool may = may_end(target);
+  if (!may && (!self_->is_linked(target) || why.kind() == Kind::kKill)) {
     return refuse(
         fmt::format("exit denied: {} needs allow-process-control for what it did not start and is not "
                     "linked to",
                     program_.name()));
   }
-  if (!has_signal_room(target)) {
+  if (target.node() == runtime_.node() && !runtime_.is_alive(target)) return RUSM_CALL_OK;
+  if (why.kind() != Kind::kKill && !has_signal_room(target)) {
     return refuse(fmt::format("exit denied: {} exit signals went to processes that still live", kSignalsMax));
   }
   self_->exit(target, why);

@@ -163,6 +163,7 @@ rusm_call GuestActor::spawn_with(const rusm_spawn& what, std::uint64_t* pid, std
   if (!maker) return refuse(maker.error().to_string());
   const Result<> fine = check_start(component, what.has_name, text_of(what.name), what.argument.len);
   if (!fine) return refuse(fine.error().to_string());
+  if (const rusm_call full = hears_too_much(); full != RUSM_CALL_OK) return full;
   if ((what.link || what.monitor) && !has_monitor_room()) return monitors_are_full();
   GuestStart start = start_of(what.argument, what.has_name, what.name);
   otp::SpawnOptions options;

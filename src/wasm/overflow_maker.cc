@@ -15,11 +15,14 @@ OverflowMaker::~OverflowMaker() {
   if (thread_.joinable()) thread_.join();
 }
 
-void OverflowMaker::add(std::shared_ptr<Program> program) {
+bool OverflowMaker::add(std::shared_ptr<Program> program) noexcept try {
   const std::lock_guard lock(mutex_);
-  waiting_.push_back(std::move(program));
   if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
+  waiting_.push_back(std::move(program));
   changed_.notify_all();
+  return true;
+} catch (...) {
+  return false;
 }
 
 void OverflowMaker::run() {

@@ -20,8 +20,9 @@ class OverflowMaker {
   OverflowMaker& operator=(const OverflowMaker&) = delete;
   ~OverflowMaker();
 
-  // Each program at most once, so no more wait than there are programs.
-  void add(std::shared_ptr<Program> program);
+  // Each program at most once, so no more wait than there are programs. False when the system gives no thread or
+  // memory.
+  bool add(std::shared_ptr<Program> program) noexcept;
 
  private:
   void run();

@@ -80,13 +80,23 @@ Result<std::shared_ptr<Program>> Program::load(Engine& engine, const CodeCache* 
   return from_bytes(engine, cache, *bytes, path.string(), std::move(options));
 }
 
+namespace {
+
+// More memories, tables or instances than one slot of the pool may have, in Wasmtime's words. Not: more bytes of
+// globals and the like ("requires N bytes"), which would be the host's memory beside every limit in the overflow, too.
+bool is_too_much_for_pool(const Error& error) {
+  return error.text.find("exceeds the") != std::string::npos && error.text.find("requires") == std::string::npos;
+}
+
+}  // namespace
+
 Result<std::shared_ptr<Program>> Program::from_bytes(Engine& engine, const CodeCache* cache,
                                                      std::span<const std::byte> wasm, std::string where,
                                                      ProgramOptions options) {
   // What the pool could never hold is not even loaded there.
   Tier tier = Tier::kPool;
   Result<ComponentPtr> component = component_of(engine, tier, cache, wasm, where);
-  if (!component && engine.slots().overflow().total() != 0) {
+  if (!component && engine.slots().overflow().total() != 0 && is_too_much_for_pool(component.error())) {
     tier = Tier::kOverflow;
     if (Result<ComponentPtr> other = component_of(engine, tier, cache, wasm, where)) component = std::move(other);
   }
@@ -148,11 +158,11 @@ Result<bool> Program::wait_for(Tier tier, otp::Runtime& runtime, otp::Pid pid) n
   const std::lock_guard lock(mutex_);
   if (code_ == Code::kThere) return true;
   if (code_ == Code::kFailed) return std::unexpected(*failure_);
-  waiters_.insert_or_assign(pid.raw(), &runtime);
-  if (code_ == Code::kNone) {
-    code_ = Code::kUnderWay;
-    engine_.make_overflow_of(shared_from_this());
+  if (code_ == Code::kNone && !engine_.make_overflow_of(shared_from_this())) {
+    return fail(ErrorCode::kUnavailable, options_.name, "the system gives no thread to make its code for the overflow");
   }
+  code_ = Code::kUnderWay;
+  waiters_.insert_or_assign(pid.raw(), &runtime);
   return false;
 }
 
@@ -163,7 +173,7 @@ void Program::stop_waiting(otp::Pid pid) noexcept {
 
 void Program::make_overflow() noexcept {
   const auto make = [this]() -> Result<ProgramPtr> {
-    Result<ComponentPtr> component = component_of(engine_, Tier::kOverflow, cache_, wasm_, where_);
+    Result<ComponentPtr> component = component_of(engine_, Tier::kOverflow, cache_ ? &*cache_ : nullptr, wasm_, where_);
     if (!component) return std::unexpected(std::move(component.error()));
     return made_for(*component);
   };

@@ -15,6 +15,7 @@
 #include "otp/pid.h"
 #include "wasm/bridge.h"
 #include "wasm/capabilities.h"
+#include "wasm/code_cache.h"
 #include "wasm/slots.h"
 
 namespace rusm::otp {
@@ -23,7 +24,6 @@ class Runtime;
 
 namespace rusm::wasm {
 
-class CodeCache;
 class Engine;
 
 enum class Entry : std::uint8_t {
@@ -82,7 +82,7 @@ class Program : public std::enable_shared_from_this<Program> {
   Program(Engine& engine, const CodeCache* cache, ProgramOptions options, std::string where, GrantsPtr grants,
           SlotNeeds needs)
       : engine_(engine),
-        cache_(cache),
+        cache_(cache != nullptr ? std::optional(*cache) : std::nullopt),
         options_(std::move(options)),
         where_(std::move(where)),
         grants_(std::move(grants)),
@@ -91,7 +91,7 @@ class Program : public std::enable_shared_from_this<Program> {
   Result<ProgramPtr> made_for(const ComponentPtr& component) const;
 
   Engine& engine_;
-  const CodeCache* const cache_;
+  const std::optional<CodeCache> cache_;  // its own: the overflow's code may be made after the caller's is gone
   const ProgramOptions options_;
   const std::string where_;
   const GrantsPtr grants_;

@@ -60,6 +60,17 @@ TEST(TiersTest, WhatThePoolHasNoRoomForGoesToTheOverflow) {
   EXPECT_TRUE(node.settles());
 }
 
+TEST(TiersTest, WhatWouldTakeTheHostsMemoryIsRefusedByBoth) {
+  TestNode node(one_in_the_pool());
+  std::string globals = "(module (func (export \"run\"))";
+  for (int i = 0; i < 80'000; ++i) globals += "(global (mut i64) (i64.const 1))";
+  const Result<std::shared_ptr<Program>> refused =
+      Program::from_bytes(*node.engine, nullptr, std::as_bytes(std::span(globals += ")")), "many globals",
+                          {.name = "many", .entry = Entry::kExport, .function = "run", .capabilities = {}});
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().text.find("bytes which exceeds"), std::string::npos) << refused.error().to_string();
+}
+
 TEST(TiersTest, GuestsOfTheOverflowEndAsThoseOfThePoolDo) {
   const std::vector<std::pair<std::string_view, std::string_view>> guests = {
       {"returns", kQuick},

@@ -242,6 +242,19 @@ TEST(EventsTest, ExitSignalsToWhoDoesNotLookAreBounded) {
   EXPECT_TRUE(node.run_as("flooder").is_normal());
   const Texts texts = node.reported(2);
   EXPECT_TRUE(contains(texts[0], "1000 exit denied: 1000 exit signals went to processes that still live")) << texts[0];
+  EXPECT_EQ(texts[1], "false") << "it can still be killed";
+}
+
+TEST(EventsTest, ALinkToWhoIsGoneBringsOneExitUntilThatIsReceived) {
+  EventsNode node;
+  EXPECT_TRUE(node.run_as("relinker").is_normal());
+  EXPECT_EQ(node.reported(2), (Texts{"99 refused", "true"}));
+}
+
+TEST(EventsTest, AChildCannotKillItsParentAlongTheirLinkNorCutIt) {
+  EventsNode node;
+  EXPECT_TRUE(node.run_as("captor").is_normal());
+  EXPECT_EQ(node.reported(4), (Texts{"kill: false", "links: 1", "heard, linked: false", "heard, linked: true"}));
 }
 
 TEST(EventsTest, LinksThatEndedAreNotCounted) {

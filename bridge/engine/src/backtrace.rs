@@ -97,9 +97,9 @@ fn without_hashes(name: &str) -> String {
     let mut rest = name;
     while let Some((before, after)) = rest.split_once('[') {
         out.push_str(before);
-        rest = match after.split_once(']') {
-            Some((hash, behind)) if is_hash(hash) => behind,
-            _ => {
+        rest = match behind_hash(after) {
+            Some(behind) => behind,
+            None => {
                 out.push('[');
                 after
             }
@@ -109,8 +109,13 @@ fn without_hashes(name: &str) -> String {
     out
 }
 
-fn is_hash(text: &str) -> bool {
-    text.len() > 8 && text.len() <= 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+/// Looks no further than a hash is long: names are the guest's choice.
+fn behind_hash(text: &str) -> Option<&str> {
+    let digits = text.bytes().take(17).take_while(u8::is_ascii_hexdigit).count();
+    if !(9..=16).contains(&digits) {
+        return None;
+    }
+    text.get(digits..)?.strip_prefix(']')
 }
 
 /// Rust's own sources without the name of their commit.

@@ -424,6 +424,7 @@ fn named() {
     ));
     rusm_rs::rusm::runtime::actor::set_label("relabelled");
     report(process::self_info().label.unwrap_or_default());
+    actor::receive(); // keeps the name
 }
 
 /// Takes a stream as an event, and reads it by 0.1.0.
@@ -472,6 +473,40 @@ fn linker() {
     }
 }
 
+/// Links to the same one that is gone, again and again, and lets the answer come in each time.
+fn relinker() {
+    actor::trap_exit(true);
+    let gone = Pid { id: 1_000_000, incarnation: 0 };
+    let mut refused = 0;
+    for _ in 0..100 {
+        refused += u32::from(actor::link(gone).is_err());
+        let _ = actor::call(gone, b"", None);
+    }
+    report(format!("{refused} refused"));
+    actor::receive();
+    report(format!("{:?}", actor::link(gone).is_ok()));
+}
+
+/// Has a child that is linked to it and may not end it.
+fn captor() {
+    actor::trap_exit(true);
+    let options = SpawnOptions { link: true, ..options("tame") };
+    process::spawn("events", &options).expect("a child");
+    for _ in 0..2 {
+        if let Event::Exit(signal) = actor::receive() {
+            report(format!("heard, linked: {}", signal.linked));
+        }
+    }
+}
+
+fn tame() {
+    let parent = process::self_info().parent.expect("a parent");
+    report(format!("kill: {:?}", actor::send_exit(parent, &ExitReason::Kill).is_ok()));
+    actor::unlink(parent);
+    report(format!("links: {}", process::self_info().links));
+    let _ = actor::send_exit(parent, &other("a word"));
+}
+
 /// Links and monitors one child after the other, more than it may at once, and traps nothing.
 fn brief() {
     for _ in 0..20 {
@@ -511,6 +546,9 @@ fn main() {
         "deaf" => deaf(),
         "watcher" => watcher(),
         "linker" => linker(),
+        "relinker" => relinker(),
+        "captor" => captor(),
+        "tame" => tame(),
         "brief" => brief(),
         "patient" => patient(),
         "limited" => actor::exit(&ExitReason::Limit(Failure {
