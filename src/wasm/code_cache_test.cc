@@ -80,8 +80,10 @@ TEST_F(CodeCacheTest, ChangedCodeIsIgnored) {
     ASSERT_EQ(cache.find(key), code_);
     {
       std::fstream file(only_code_file(), std::ios::in | std::ios::out | std::ios::binary);
+      file.seekg(at);
+      const int there = file.get();
       file.seekp(at);
-      file.put('x');
+      file.put(static_cast<char>(there ^ 1));
     }
     EXPECT_EQ(cache.find(key), std::nullopt) << "byte " << at;
   }
