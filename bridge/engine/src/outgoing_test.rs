@@ -3,7 +3,7 @@ use crate::abi::rusm_bytes;
 use crate::network::{rusm_network_policy, rusm_network_rule, rusm_network_rule_kind, rusm_refusals};
 use http_body_util::{Empty, Full};
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread::JoinHandle;
 
 const HTTP: &str = "http://";
@@ -57,22 +57,28 @@ fn serve_once(answer: &'static str) -> std::io::Result<(u16, JoinHandle<std::io:
     let port = listener.local_addr()?.port();
     let serving = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept()?;
-        let mut head = Vec::new();
-        let mut byte = [0];
-        while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte)? == 1 {
-            head.extend_from_slice(&byte);
-        }
+        let head = read_head(&mut stream)?;
         stream.write_all(answer.as_bytes())?;
         if answer.is_empty() {
             // The client gives up first.
-            let _ = stream.read(&mut byte)?;
+            let _ = stream.read(&mut [0])?;
         }
         Ok(String::from_utf8_lossy(&head).into_owned())
     });
     Ok((port, serving))
 }
 
-/// Sends the head and two bytes of five to the first who connects, and nothing more until it is stopped.
+/// An answer that comes before its request is none to the client.
+fn read_head(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte)? == 1 {
+        head.extend_from_slice(&byte);
+    }
+    Ok(head)
+}
+
+/// Sends the head and two bytes of five to the first who asks, and nothing more until it is stopped.
 struct StallingServer {
     address: SocketAddr,
     stop: std::sync::mpsc::Sender<()>,
@@ -86,6 +92,7 @@ impl StallingServer {
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::spawn(move || -> std::io::Result<()> {
             let (mut stream, _) = listener.accept()?;
+            read_head(&mut stream)?;
             stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhe")?;
             let _ = stopped.recv();
             Ok(())
